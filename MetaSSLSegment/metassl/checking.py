@@ -1,0 +1,254 @@
+"""Checking every case of a data set before training: what is wrong, and what to do about it."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from .dataset import IGNORE, Case, Dataset
+from .errors import InputError, Stopped
+from .images import patient_axes
+from .reading import UnusableCase, distinct_values, label_and_fixes, read_images, read_label
+
+__all__ = ["Problem", "Report", "check_dataset", "read_images", "read_label"]
+
+MANY_VOXELS = 200_000_000
+"""Larger volumes are warned of."""
+SPACING_RATIO = 2.0
+"""Spacings further from the median are warned of."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding.
+
+    Attributes:
+        case_id: the case, or None when it concerns the whole data set.
+        severity: "fixed" (handled, only said), "warning", "excluded" (the case must not be used) or "stop" (nothing
+            can be trained).
+        code: short name of the rule, for programs.
+        message: what is wrong.
+        remedy: what to do about it, may be empty.
+    """
+
+    case_id: str | None
+    severity: str
+    code: str
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All findings of a data set, those of the whole data set last."""
+
+    dataset: Dataset
+    problems: tuple[Problem, ...]
+
+    @property
+    def excluded(self) -> list[str]:
+        """Ids of the cases that must not be used, in order."""
+        return list(dict.fromkeys(p.case_id for p in self.problems if p.severity == "excluded"))
+
+    def usable_dataset(self) -> Dataset:
+        """The data set with the excluded cases ignored.
+
+        Raises:
+            InputError: nothing can be trained on what is left.
+        """
+        stops = [p for p in self.problems if p.severity == "stop"]
+        if stops:
+            raise InputError(" ".join(p.message for p in stops), stops[0].remedy)
+        return self.dataset.with_roles({case_id: "ignored" for case_id in self.excluded})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready dictionary."""
+        return {
+            "name": self.dataset.name,
+            "cases": len(self.dataset.cases),
+            "excluded": self.excluded,
+            "problems": [asdict(p) for p in self.problems],
+        }
+
+    def text(self) -> str:
+        """The report for a terminal: findings by case, then those of the data set, then the counts."""
+        lines = []
+        by_case = defaultdict(list)
+        for problem in self.problems:
+            by_case[problem.case_id].append(problem)
+        for case_id in sorted(by_case, key=lambda i: (i is None, i)):
+            lines.append("Data set" if case_id is None else f"Case {case_id}")
+            for problem in by_case[case_id]:
+                lines.append(f"  {problem.severity}: {problem.message}")
+                if problem.remedy:
+                    lines.append(f"      {problem.remedy}")
+        counts = [
+            f"{sum(p.severity == s for p in self.problems)} {s}" for s in ("fixed", "warning", "excluded", "stop")
+        ]
+        cases = sum(case.role != "ignored" for case in self.dataset.cases)
+        lines.append(f"{cases} case(s) checked, {cases - len(self.excluded)} usable: {', '.join(counts)}.")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What comparing the cases with each other needs of a usable case."""
+
+    case: Case
+    spacing: tuple[float, float, float]
+    digest: bytes
+    classes: frozenset[int]
+
+
+def check_dataset(
+    dataset: Dataset,
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Report:
+    """Read every case that is not ignored, one at a time, the way training will read it.
+
+    Args:
+        dataset: the cases; labels of unlabelled cases are not read.
+        progress: called with (cases done, number of cases, id of the case done).
+        should_stop: asked before every case.
+
+    Raises:
+        Stopped: ``should_stop`` said so.
+    """
+    cases = [case for case in dataset.cases if case.role != "ignored"]
+    problems, measured = [], []
+    for done, case in enumerate(cases, 1):
+        if should_stop is not None and should_stop():
+            raise Stopped("The check was stopped.")
+        try:
+            found, measures = _check_case(case, dataset)
+            problems += found
+            measured.append(measures)
+        except UnusableCase as error:
+            problems.append(Problem(case.id, "excluded", error.code, str(error), error.hint))
+        if progress is not None:
+            progress(done, len(cases), case.id)
+    problems += _spacing_problems(measured) + _duplicates(measured) + _set_problems(dataset, measured)
+    return Report(dataset, tuple(problems))
+
+
+def _check_case(case: Case, dataset: Dataset) -> tuple[list[Problem], _Measured]:
+    problems = []
+    images = read_images(case)
+    if images[0].GetNumberOfPixels() > MANY_VOXELS:
+        size = " x ".join(map(str, images[0].GetSize()))
+        problems.append(
+            Problem(
+                case.id,
+                "warning",
+                "large",
+                f"The volume is very large ({size} voxels); preparing and segmenting it takes long and much memory.",
+                "Crop it to the region of interest.",
+            )
+        )
+    classes: frozenset[int] = frozenset()
+    if case.role in ("labelled", "hold-out"):
+        label, fixes = label_and_fixes(case.label, dataset, images[0])
+        problems += [Problem(case.id, "fixed", fix.code, fix.message) for fix in fixes]
+        classes = frozenset(distinct_values(label)) - {0, IGNORE}
+        if not classes:
+            problems.append(
+                Problem(
+                    case.id,
+                    "warning",
+                    "label-empty",
+                    f"The label {case.label} is empty: everything is background.",
+                    "When the case is not annotated yet, make it unlabelled; otherwise it teaches background only.",
+                )
+            )
+    spacing = tuple(images[0].GetSpacing()[axis] for axis in patient_axes(images[0]))
+    return problems, _Measured(case, spacing, _digest(images), classes)
+
+
+def _digest(images: list[sitk.Image]) -> bytes:
+    """A fingerprint of size and voxels of all channels."""
+    digest = hashlib.blake2b(str(images[0].GetSize()).encode(), digest_size=16)
+    for image in images:
+        digest.update(np.ascontiguousarray(sitk.GetArrayViewFromImage(image)))
+    return digest.digest()
+
+
+def _spacing_problems(measured: list[_Measured]) -> list[Problem]:
+    """Warn of cases whose spacing is far from the median of the data set, along any anatomical axis."""
+    if not measured:
+        return []
+    median = np.median([m.spacing for m in measured], axis=0)
+    problems = []
+    for m in measured:
+        ratio = np.array(m.spacing) / median
+        if max(ratio.max(), 1 / ratio.min()) > SPACING_RATIO:
+            problems.append(
+                Problem(
+                    m.case.id,
+                    "warning",
+                    "mixed-spacing",
+                    f"The voxel spacing {_millimetres(m.spacing)} differs by more than {SPACING_RATIO:g}x from the "
+                    f"data set's median {_millimetres(median)}.",
+                    "Resampling evens this out; check that the spacing is right and the scan is of the same kind.",
+                )
+            )
+    return problems
+
+
+def _duplicates(measured: list[_Measured]) -> list[Problem]:
+    """Warn of cases with the same voxels, named at the later one."""
+    groups = defaultdict(list)
+    for m in measured:
+        groups[m.digest].append(m.case)
+    problems = []
+    for first, *others in groups.values():
+        for case in others:
+            roles = {first.role, case.role}
+            same = f"The image has the same voxels as that of case {first.id} ({first.role}; this one is {case.role})"
+            if "hold-out" in roles:
+                code, message = (
+                    "leak",
+                    f"{same}: a hold-out case must not occur twice, its result means nothing (leak).",
+                )
+            elif len(roles) > 1:
+                code, message = "duplicate", f"{same}: one image is labelled and unlabelled at once."
+            else:
+                code, message = "duplicate", f"{same}: it counts twice."
+            problems.append(Problem(case.id, "warning", code, message, "Set the role of one of them to ignored."))
+    return problems
+
+
+def _set_problems(dataset: Dataset, measured: list[_Measured]) -> list[Problem]:
+    """What makes training impossible once the excluded cases are left out."""
+    labelled = [m for m in measured if m.case.role == "labelled"]
+    if not labelled:
+        return [
+            Problem(
+                None,
+                "stop",
+                "no-labelled-case",
+                "No labelled case can be used.",
+                "Correct the problems above, or give at least one case a label and the role labelled.",
+            )
+        ]
+    found = frozenset().union(*(m.classes for m in labelled))
+    return [
+        Problem(
+            None,
+            "stop",
+            "missing-class",
+            f"The class {c.name!r} (value {c.value}) occurs in no usable labelled case.",
+            "Annotate it in a labelled case, or remove the class from dataset.json.",
+        )
+        for k, c in enumerate(dataset.classes, 1)
+        if k not in found
+    ]
+
+
+def _millimetres(spacing: tuple[float, ...] | np.ndarray) -> str:
+    return " x ".join(f"{value:.3g}" for value in spacing) + " mm"

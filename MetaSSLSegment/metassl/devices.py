@@ -1,0 +1,70 @@
+"""Which device and number format a run uses."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from .errors import InputError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device for "auto" (the GPU with most free memory, else an Apple GPU, else the CPU) or for a torch name.
+
+    Raises:
+        InputError: the name is unknown or this machine has no such device.
+    """
+    cuda = torch.cuda.is_available()
+    mps = torch.backends.mps.is_available()
+    if name == "auto":
+        if cuda:
+            free = [torch.cuda.mem_get_info(n)[0] for n in range(torch.cuda.device_count())]
+            return torch.device("cuda", free.index(max(free)))
+        return torch.device("mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"Unknown device {name!r}.", "Use auto, cpu, cuda, cuda:N or mps.") from None
+    if device.type == "cuda" and (not cuda or (device.index or 0) >= torch.cuda.device_count()):
+        count = torch.cuda.device_count() if cuda else 0
+        raise InputError(f"Device {name!r} is not there: torch sees {count} NVIDIA GPU(s).", "Use auto or cpu.")
+    if device.type == "mps" and not mps:
+        raise InputError("Device 'mps' is not there: torch sees no Apple GPU.", "Use auto or cpu.")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"Device {name!r} is not supported.", "Use auto, cpu, cuda, cuda:N or mps.")
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """One line for people: name, memory or threads."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return f"{torch.cuda.get_device_name(device)}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    return "Apple GPU" if device.type == "mps" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def choose_precision(device: torch.device, name: str = "auto") -> torch.dtype:
+    """Number format inside the network: bf16 where the device computes it natively, fp16 on older GPUs, else fp32."""
+    named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+    if name in named:
+        return named[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+    if device.type == "cpu":
+        # without these instructions bf16 is emulated and slower than fp32
+        native = getattr(torch.cpu, "_is_avx512_bf16_supported", None) or getattr(
+            torch.cpu, "_is_amx_tile_supported", None
+        )
+        return torch.bfloat16 if native and native() else torch.float32
+    return torch.float32
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager:
+    """Context in which the network computes in the given format."""
+    return nullcontext() if precision == torch.float32 else torch.autocast(device.type, precision)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that the device or the machine has too little memory."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -1,0 +1,199 @@
+"""The supervised loss and the heterogeneous loss of MetaSSL."""
+
+from dataclasses import dataclass
+
+import torch
+from monai.losses import DiceLoss
+from monai.networks.utils import one_hot
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .dataset import IGNORE
+from .quadripartition import LABELLED, REFERENCE, SUPERVISED, UNLABELLED, AdaptiveThresholds, Branch, region_map
+
+BACKGROUND_UC = 5
+"""Code of UC background voxels inside the loss, where UC counts as two regions; 1 is then UC foreground."""
+
+REGION_WEIGHTS = {
+    # Zhao et al.'s released code: unlabelled w, w/r, w/(r 25 r 5 r), w/(r 5 r) with r = 1.25; labelled w/r^n, r = 1.5.
+    "released-code": (
+        (50.0, 50 / 1.5, 50 / 1.5**3, 50 / 1.5**2),
+        (50.0, 50 / 1.25, 50 / (1.25 * 25 * 1.25 * 5 * 1.25), 50 / (1.25 * 5 * 1.25)),
+    ),
+    # The paper's order UC > US > DC > DS: the same numbers with DC and DS exchanged.
+    "paper": (
+        (50.0, 50 / 1.5, 50 / 1.5**2, 50 / 1.5**3),
+        (50.0, 50 / 1.25, 50 / (1.25 * 5 * 1.25), 50 / (1.25 * 25 * 1.25 * 5 * 1.25)),
+    ),
+}
+"""Preset -> (labelled, unlabelled) -> weights of UC, US, DC, DS."""
+
+_dice = DiceLoss(include_background=True, squared_pred=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
+
+
+def supervised_loss(log_probability: Tensor, labels: Tensor) -> Tensor:
+    """0.5 (cross-entropy + Dice) against the annotation.
+
+    Dice counts the background, squares the denominator's terms and takes the whole batch as one volume.
+
+    Args:
+        log_probability: (N, classes, ...) log-softmax.
+        labels: (N, ...) class indices; voxels with ``dataset.IGNORE`` do not count.
+
+    Returns:
+        A scalar.
+    """
+    valid = (labels != IGNORE).unsqueeze(1)
+    cross_entropy = functional.nll_loss(log_probability, labels, ignore_index=IGNORE, reduction="sum")
+    target = one_hot(labels.unsqueeze(1).where(valid, 0), log_probability.shape[1], dtype=log_probability.dtype)
+    dice = _dice(log_probability.exp() * valid, target * valid)
+    return 0.5 * (cross_entropy / valid.sum().clamp(min=1) + dice)
+
+
+def weight_map(code: Tensor, weights: Tensor, normalisation: str) -> Tensor:
+    """Weight of every voxel of one stream, so that the loss is the sum of weight times cross-entropy.
+
+    Args:
+        code: (...) integer, 0 ignored, 1 UC foreground, 2 US, 3 DC, 4 DS, 5 UC background.
+        weights: (4,) weights of UC, US, DC, DS.
+        normalisation: "region" divides a region's weight by its size + 1 (the released code);
+            "voxel" divides every weight by the number of counted voxels + 1, so that the order of the weights
+            holds for voxels.
+
+    Returns:
+        float32, shape of ``code``.
+    """
+    count = torch.bincount(code.flatten(), minlength=6).to(weights)
+    table = weights.new_zeros(6)
+    table[1:5] = weights
+    table[BACKGROUND_UC] = weights[0]
+    size = count if normalisation == "region" else count[1:].sum()
+    return (table / (size + 1)).float()[code]
+
+
+@dataclass(frozen=True)
+class HeterogeneousTerms:
+    """Result of one step.
+
+    Attributes:
+        labelled, unlabelled: scalar losses.
+        shares: (2, 4) share of UC, US, DC, DS among the counted voxels of the labelled and the unlabelled stream.
+    """
+
+    labelled: Tensor
+    unlabelled: Tensor
+    shares: Tensor
+
+
+class HeterogeneousLoss(nn.Module):
+    """MetaSSL: cross-entropy weighted by the region of each voxel (Zhao et al., IEEE TMI 2025).
+
+    L = sum over regions R of w_R sum over v in R of CE(v) / (|R| + 1), UC foreground and background being two regions
+    of the same weight. Per direction there is one cross-entropy map against one target (annotation on labelled
+    crops, the other prediction's label on unlabelled crops) and one weight map.
+
+    Unlabelled crops: the regions are those of the prediction that gives the pseudo-label (the reference). Labelled
+    crops: those of the trained prediction, compared with the annotation (``partition="annotation"``) or with the
+    other prediction (``partition="networks"``, as in the released code).
+
+    Args:
+        classes: number of classes including background.
+        weights: a key of ``REGION_WEIGHTS``.
+        normalisation: "voxel" or "region", see ``weight_map``.
+        partition: "annotation" or "networks".
+        alpha, cap: see ``AdaptiveThresholds``.
+
+    Raises:
+        ValueError: an unknown weights, normalisation or partition.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        weights: str = "paper",
+        normalisation: str = "voxel",
+        partition: str = "annotation",
+        alpha: float = 0.5,
+        cap: float = 0.9,
+    ):
+        super().__init__()
+        for name, value, allowed in (
+            ("weights", weights, tuple(REGION_WEIGHTS)),
+            ("normalisation", normalisation, ("voxel", "region")),
+            ("partition", partition, ("annotation", "networks")),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+        self.normalisation = normalisation
+        self.partition = partition
+        self.thresholds = AdaptiveThresholds(classes, alpha, cap)
+        self.register_buffer("weights", torch.tensor(REGION_WEIGHTS[weights], dtype=torch.float64), persistent=False)
+
+    def forward(
+        self, pairs: list[tuple[Branch, Branch]], labels: Tensor, labelled: int, symmetric: bool
+    ) -> HeterogeneousTerms:
+        """Update the thresholds with this step, then weigh its voxels.
+
+        Args:
+            pairs: (supervised, reference) branches (N, classes, ...), labelled crops first.
+            labels: (N, ...) annotation of the labelled crops; ``dataset.IGNORE`` marks voxels that do not count, also
+                in unlabelled crops.
+            labelled: number of labelled crops.
+            symmetric: whether the reference is trained by the supervised prediction as well.
+
+        Returns:
+            Losses averaged over pairs (and directions), with gradient to the trained predictions only.
+        """
+        valid = labels != IGNORE
+        self.thresholds.update(pairs, valid, labelled)
+        directions = [(a, b, SUPERVISED, REFERENCE) for a, b in pairs]
+        if symmetric:
+            directions += [(b, a, REFERENCE, SUPERVISED) for a, b in pairs]
+        results = [self._direction(*d, labels, valid, labelled) for d in directions]
+        loss, shares = (torch.stack(values).mean(0) for values in zip(*results))
+        return HeterogeneousTerms(loss[LABELLED], loss[UNLABELLED], shares)
+
+    def _direction(
+        self, trained: Branch, target: Branch, side: int, other: int, labels: Tensor, valid: Tensor, labelled: int
+    ) -> tuple[Tensor, Tensor]:
+        """(2,) losses and (2, 4) region shares of training one branch by the other (and by the annotation)."""
+        first, rest = slice(None, labelled), slice(labelled, None)
+        with torch.no_grad():
+            compared = labels[first] if self.partition == "annotation" else target.label[first]
+            regions = torch.cat(
+                (
+                    region_map(
+                        trained.label[first],
+                        compared,
+                        trained.confidence[first],
+                        self.thresholds.used(LABELLED, side),
+                    ),
+                    region_map(
+                        target.label[rest],
+                        trained.label[rest],
+                        target.confidence[rest],
+                        self.thresholds.used(UNLABELLED, other),
+                    ),
+                )
+            )
+            expected = torch.cat((labels[first], target.label[rest])).where(valid, 0)
+            background = (regions == 1) & (torch.cat((trained.label[first], target.label[rest])) == 0)
+            code = regions.masked_fill(background, BACKGROUND_UC).masked_fill(~valid, 0).long()
+            weight = torch.cat(
+                [weight_map(code[crops], self.weights[s], self.normalisation) for s, crops in ((0, first), (1, rest))]
+            )
+        cross_entropy = functional.nll_loss(trained.log_probability, expected, reduction="none")
+        weighted = weight * cross_entropy
+        loss = torch.stack((weighted[first].sum(), weighted[rest].sum()))
+        return loss, torch.stack((_shares(code[first]), _shares(code[rest])))
+
+
+def _shares(code: Tensor) -> Tensor:
+    """(4,) share of UC, US, DC, DS among the counted voxels."""
+    count = torch.bincount(code.flatten(), minlength=6)[1:].float()
+    return torch.stack((count[0] + count[4], count[1], count[2], count[3])) / count.sum().clamp(min=1)
+
+
+def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean of values (N, ...) over the valid voxels (N, ...) bool."""
+    return (values * valid).sum() / valid.sum().clamp(min=1)

@@ -1,0 +1,18 @@
+"""Supervised only: the labelled crops, nothing else."""
+
+import torch
+from torch import Tensor
+
+from ..augmentation import perturb
+from .base import Method, Predictions, Streams
+
+
+class Supervised(Method):
+    """One network trained on the labelled crops; its regions compare a perturbed with the plain view."""
+
+    def forward(self, streams: Streams) -> Predictions:
+        return Predictions([self.network(streams.strong[: streams.labelled])], [])
+
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        both = self.network(torch.cat((perturb(images), images)))
+        return both.chunk(2)

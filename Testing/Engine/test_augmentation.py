@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+from metassl.augmentation import Augmentation
+from metassl.dataset import IGNORE
+
+
+@pytest.fixture
+def crops():
+    torch.manual_seed(0)
+    images = torch.randn(3, 2, 20, 24, 20)
+    labels = (images[:, 0] > 0).to(torch.uint8)
+    return images.half(), labels
+
+
+def test_shapes_and_types(crops):
+    weak, strong, labels = Augmentation((16, 16, 12), (1, 1, 1))(*crops, seeds=(1, 2, 3))
+    assert weak.shape == strong.shape == (3, 2, 16, 16, 12)
+    assert weak.dtype == strong.dtype == torch.float32
+    assert labels.shape == (3, 16, 16, 12) and labels.dtype == torch.int64
+    assert set(labels.unique().tolist()) <= {0, 1, IGNORE}
+
+
+def test_a_crop_depends_on_its_seed_alone(crops):
+    augment = Augmentation((16, 16, 16), (1, 1, 1), ("LR",))
+    images, labels = crops
+    together = augment(images, labels, seeds=(1, 2, 3))
+    alone = augment(images[1:2], labels[1:2], seeds=(2,))
+    other = augment(images[1:2], labels[1:2], seeds=(5,))
+    for a, b, c in zip(together, alone, other):
+        assert torch.allclose(a[1].float(), b[0].float(), atol=1e-5)
+        assert not torch.equal(b, c)
+
+
+def test_both_views_share_the_geometry():
+    block = torch.zeros(1, 1, 24, 24, 24)
+    block[..., 8:16, 10:18, 6:14] = 4
+    weak, strong, labels = Augmentation((20, 20, 20), (1, 1, 1))(block, (block[:, 0] > 0).byte(), seeds=(7,))
+    inside = labels == 1
+    assert 200 < inside.sum() < 1400
+    for view in (weak[:, 0], strong[:, 0]):
+        assert view[inside].mean() > view[labels == 0].mean() + 1.5
+
+
+def test_places_beyond_the_crop_are_ignored():
+    labels = torch.ones(1, 8, 8, 8, dtype=torch.uint8)
+    _, _, found = Augmentation((16, 16, 16), (1, 1, 1))(torch.ones(1, 1, 8, 8, 8), labels, seeds=(0,))
+    assert found[0, 8, 8, 8] == 1
+    assert found[0, 0, 0, 0] == IGNORE and found[0, -1, -1, -1] == IGNORE
+
+
+def test_ignored_labels_stay_ignored():
+    labels = torch.full((1, 12, 12, 12), IGNORE, dtype=torch.uint8)
+    _, _, found = Augmentation((8, 8, 8), (1, 1, 1))(torch.zeros(1, 1, 12, 12, 12), labels, seeds=(3,))
+    assert (found == IGNORE).all()
+
+
+def test_thick_slices_rotate_in_plane_only():
+    augment = Augmentation((4, 16, 16), (5, 1, 1))
+    for seed in range(20):
+        matrix = augment._matrix(np.random.default_rng(seed))
+        assert np.allclose(matrix[0, 1:], 0) and np.allclose(matrix[1:, 0], 0)
+    assert any(abs(augment._matrix(np.random.default_rng(seed))[1, 2]) > 0.05 for seed in range(20))
+
+
+def test_matrix_keeps_right_angles_in_millimetres():
+    spacing = np.array([2.0, 1.0, 1.0])
+    matrix = Augmentation((8, 8, 8), spacing)._matrix(np.random.default_rng(4))
+    in_mm = matrix * spacing[:, None] / spacing[None, :]
+    left, scales, _ = np.linalg.svd(in_mm)
+    assert (scales > 0.7).all() and (scales < 1.4).all()
+    assert np.allclose(left @ left.T, np.eye(3))
+
+
+def test_mirroring_only_where_asked():
+    signs = {True: set(), False: set()}
+    for mirrored in signs:
+        augment = Augmentation((8, 8, 8), (1, 1, 1), ("LR",) if mirrored else ())
+        for seed in range(20):
+            signs[mirrored].add(bool(np.linalg.det(augment._matrix(np.random.default_rng(seed))) < 0))
+    assert signs == {True: {True, False}, False: {False}}

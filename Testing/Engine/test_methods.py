@@ -1,0 +1,187 @@
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from metassl.augmentation import perturb
+from metassl.dataset import IGNORE
+from metassl.errors import InputError
+from metassl.job import Job
+from metassl.losses import HeterogeneousLoss
+from metassl.methods import METHODS, Streams, build_method
+from metassl.methods.cct import dropout, hide_active, noise
+from metassl.methods.fixmatch import FixMatch
+from metassl.methods.mean_teacher import update_average
+from metassl.networks import build_network, decode, encode
+from metassl.quadripartition import Branch
+from torch import nn
+
+
+@pytest.fixture
+def streams():
+    torch.manual_seed(1)
+    weak = torch.randn(4, 1, 8, 8, 8)
+    labels = torch.randint(0, 3, (4, 8, 8, 8))
+    labels[:, 0] = IGNORE
+    return Streams(weak, weak + 0.1 * torch.randn_like(weak), labels, labelled=2)
+
+
+def method_named(name, plan, **settings):
+    torch.manual_seed(0)
+    return build_method(plan, Job(method=name, **settings))
+
+
+def test_job_offers_exactly_the_registered_methods():
+    field = Job.__dataclass_fields__["method"]
+    assert tuple(METHODS) == field.metadata["choices"]
+
+
+def test_unknown_method_is_named(tiny_plan):
+    job = copy.copy(Job())
+    object.__setattr__(job, "method", "magic")
+    with pytest.raises(InputError, match="magic"):
+        build_method(tiny_plan, job)
+
+
+def test_decoding_the_encoder_is_the_network(tiny_plan):
+    network = build_network(tiny_plan.network)
+    images = torch.randn(2, 1, 8, 8, 8)
+    assert torch.equal(decode(network, encode(network, images)), network(images))
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_predictions_have_logits_of_every_crop(name, tiny_plan, streams):
+    method = method_named(name, tiny_plan)
+    predictions = method(streams)
+    count = 2 if name == "supervised" else 4
+    assert all(p.shape == (count, 3, 8, 8, 8) and p.requires_grad for p in predictions.trained)
+    for supervised, reference in predictions.pairs:
+        assert any(supervised is p for p in predictions.trained)
+        assert reference.requires_grad == method.symmetric
+    assert (len(predictions.pairs) == 0) == (name == "supervised")
+
+
+@pytest.mark.parametrize("name", [n for n in METHODS if n != "supervised"])
+@pytest.mark.parametrize("loss", ["own", "metassl"])
+def test_unlabelled_loss_trains_the_networks(name, loss, tiny_plan, streams):
+    method = method_named(name, tiny_plan)
+    if name == "fixmatch" and loss == "own":
+        with torch.no_grad():  # so sure of itself that pseudo-labels pass FixMatch's threshold
+            for parameter in method.network.output_block.parameters():
+                parameter.mul_(100)
+    predictions = method(streams)
+    valid = streams.labels[2:] != IGNORE
+    if loss == "own":
+        value = sum(method.own_loss(p[2:], q[2:], valid) for p, q in predictions.pairs)
+    else:
+        pairs = [(Branch.of(p), Branch.of(q)) for p, q in predictions.pairs]
+        value = HeterogeneousLoss(3)(pairs, streams.labels, 2, method.symmetric).unlabelled
+    value.backward()
+    assert value.item() > 0
+    trained = [n for n, p in method.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0]
+    heads = {
+        "cps": ("network.output_block", "second.output_block"),
+        "cct": ("network.output_block", "auxiliaries.0.output_block", "auxiliaries.2.output_block"),
+    }.get(name, ("network.output_block",))
+    for head in heads:
+        assert any(n.startswith(head) for n in trained), f"{head} learns nothing"
+    assert not any(n.startswith("teacher") for n in trained)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_inference_is_repeatable_and_has_two_predictions(name, tiny_plan):
+    method = method_named(name, tiny_plan).eval()
+    images = torch.randn(1, 1, 8, 8, 8)
+    if name == "mean-teacher":
+        update_average(method.teacher, build_network(tiny_plan.network), 0.5)
+    with torch.no_grad():
+        before = torch.get_rng_state()
+        first, again = method.predict(images), method.predict(images)
+        assert torch.equal(before, torch.get_rng_state())
+    for a, b in zip(first, again):
+        assert a.shape == (1, 3, 8, 8, 8)
+        assert torch.equal(a, b)
+    assert not torch.equal(*first)
+
+
+def test_average_has_its_closed_form_with_buffers():
+    torch.manual_seed(0)
+    network, average = (nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)) for _ in range(2))
+    start = {n: v.clone() for n, v in average.state_dict().items()}
+    history = []
+    for _ in range(5):
+        with torch.no_grad():
+            for value in network.state_dict().values():
+                value.add_(1) if not value.is_floating_point() else value.normal_()
+        history.append({n: v.clone() for n, v in network.state_dict().items()})
+        update_average(average, network, 0.9)
+    for name, value in average.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            assert value == 5
+            continue
+        expected = 0.9**5 * start[name] + sum(0.1 * 0.9 ** (4 - n) * state[name] for n, state in enumerate(history))
+        assert torch.allclose(value, expected, atol=1e-6), name
+
+
+@pytest.mark.parametrize(("step", "decay"), [(1, 1 / 11), (10, 0.5), (90, 0.9), (5000, 0.99)])
+def test_teacher_remembers_a_tenth_of_a_short_run(step, decay, tiny_plan):
+    method = method_named("mean-teacher", tiny_plan, ema=0.99)
+    teacher, student = next(method.teacher.parameters()), next(method.network.parameters())
+    with torch.no_grad():
+        teacher.fill_(1)
+        student.fill_(0)
+    method.after_step(step)
+    assert teacher.unique().tolist() == pytest.approx([decay])
+    assert not teacher.requires_grad
+
+
+def test_mean_teacher_loss_by_hand(tiny_plan):
+    method = method_named("mean-teacher", tiny_plan)
+    sure, unsure = torch.tensor([1.0, 0.0]).view(1, 2, 1), torch.tensor([0.5, 0.5]).view(1, 2, 1)
+    loss = method.own_loss((sure + 1e-30).log(), unsure.log(), torch.ones(1, 1, dtype=torch.bool))
+    assert loss.item() == pytest.approx(0.25, rel=1e-5)
+
+
+def test_fixmatch_uses_confident_voxels_only():
+    reference = torch.tensor([[0.96, 0.94], [0.04, 0.06]]).log().unsqueeze(0)
+    supervised = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log().unsqueeze(0)
+    loss = FixMatch.own_loss(None, supervised, reference, torch.ones(1, 2, dtype=torch.bool))
+    assert loss.item() == pytest.approx(-torch.tensor(0.5).log().item() / 2, rel=1e-5)
+
+
+def test_r_drop_divergence_by_hand(tiny_plan):
+    method = method_named("r-drop", tiny_plan)
+    a, b = torch.tensor([0.8, 0.2]), torch.tensor([0.6, 0.4])
+    expected = ((a * (a / b).log()).sum() + (b * (b / a).log()).sum()) / 2
+    loss = method.own_loss(a.log().view(1, 2, 1), b.log().view(1, 2, 1), torch.ones(1, 1, dtype=torch.bool))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_cps_starts_from_two_different_networks(tiny_plan):
+    method = method_named("cps", tiny_plan)
+    assert not torch.equal(next(method.network.parameters()), next(method.second.parameters()))
+
+
+def test_perturbations_change_features_and_keep_their_shape():
+    torch.manual_seed(0)
+    feature = torch.rand(2, 6, 4, 4, 4) + 0.5
+    assert (noise(feature) / feature - 1).abs().max() <= 0.3 + 1e-6
+    dropped = dropout(feature)
+    assert {bool(c.any()) for c in dropped.flatten(0, 1)} == {True, False}
+    hidden = hide_active(feature)
+    gone = hidden.eq(0).all(1)
+    assert gone.any() and not gone.all()
+    assert feature.mean(1)[gone].min() > feature.mean(1)[~gone].max() - 0.3
+
+
+def test_perturbed_view_is_mild_and_fixed():
+    images = torch.randn(2, 1, 8, 8, 8)
+    assert torch.equal(perturb(images), perturb(images))
+    assert 0 < (perturb(images) - images).abs().mean() < 0.5
+
+
+def test_multi_channel_input(tiny_plan, streams):
+    network = replace(tiny_plan.network, in_channels=2)
+    method = method_named("cct", replace(tiny_plan, network=network))
+    two = Streams(streams.weak.repeat(1, 2, 1, 1, 1), streams.strong.repeat(1, 2, 1, 1, 1), streams.labels, 2)
+    assert method(two).trained[0].shape == (4, 3, 8, 8, 8)

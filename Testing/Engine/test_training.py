@@ -1,0 +1,272 @@
+"""Training as a user runs it: the real command in a real child process, on small volumes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from metassl.checkpoint import load_checkpoint, save_checkpoint
+from metassl.dataset import Case, Dataset, SegmentClass
+from metassl.errors import InputError
+from metassl.events import Reporter, read_events
+from metassl.job import Job
+from metassl.methods import METHODS
+from metassl.model import load_model
+from metassl.plan import Plan
+from metassl.run_folder import RunFolder
+from metassl.training import Trainer, train
+
+FAST = ("--threads", "1", "--patch", "16", "16", "16", "--device", "cpu")
+
+
+def volume(path: Path, array: np.ndarray) -> str:
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((1.5, 1.0, 1.25))
+    sitk.WriteImage(image, str(path))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    """Three labelled, three unlabelled and one hold-out case with a bright ball in noise."""
+    folder = tmp_path_factory.mktemp("balls")
+    random_numbers = np.random.default_rng(0)
+    cases = []
+    roles = ["labelled"] * 3 + ["unlabelled"] * 3 + ["hold-out"]
+    for number, role in enumerate(roles):
+        grid = np.stack(np.meshgrid(*[np.arange(20)] * 3, indexing="ij"))
+        centre = random_numbers.uniform(7, 13, (3, 1, 1, 1))
+        ball = (((grid - centre) ** 2).sum(0) < 25).astype(np.uint8)
+        image = volume(
+            folder / f"image{number}.nii.gz",
+            (ball * 80 + random_numbers.normal(100, 20, ball.shape)).astype(np.float32),
+        )
+        label = None if role == "unlabelled" else volume(folder / f"label{number}.nii.gz", ball)
+        cases.append(Case(f"case{number}", (image,), label, role))
+    Dataset("balls", ("MR",), (SegmentClass("ball", 1, (255, 0, 0)),), tuple(cases)).save(folder / "dataset.json")
+    return folder / "dataset.json"
+
+
+def metassl(*arguments: object, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "metassl", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def start(*arguments: object, **options) -> subprocess.Popen:
+    command = [sys.executable, "-u", "-m", "metassl", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options)
+
+
+def wait_for(process: subprocess.Popen, kind: str) -> dict:
+    """The next event of a kind; fails when the process ends without it."""
+    for line in process.stdout:
+        event = json.loads(line)
+        if event["event"] == kind:
+            return event
+    raise AssertionError(f"the process ended ({process.wait()}) without a {kind!r} event")
+
+
+def started_run(dataset: Path, out: Path, **settings) -> RunFolder:
+    run = RunFolder(out)
+    run.create(Job(**{"patch": (16, 16, 16), "device": "cpu", **settings}), Dataset.load(dataset))
+    return run
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("loss", ["metassl", "own"])
+def test_every_method_trains_and_makes_a_model(method, loss, dataset, tmp_path):
+    if (method, loss) == ("supervised", "own"):
+        pytest.skip("supervised only has no unlabelled loss")
+    run = started_run(dataset, tmp_path / "run", method=method, loss=loss, iterations=3, precision="fp32")
+    summary = train(run, Reporter(), lambda: False)
+    assert summary["iterations"] == 3 and not summary["stopped"]
+    assert 0 <= summary["hold_out"]["mean_dice"] <= 1
+    assert load_model(run.model).job.method == method
+    metrics = read_events(run.events_file, "metrics")[-1]
+    assert metrics["iteration"] == 3 and metrics["loss"]["supervised"] > 0
+    if method == "supervised":
+        assert set(metrics["loss"]) == {"supervised"}
+    elif loss == "metassl":
+        for stream in ("labelled", "unlabelled"):
+            assert sum(metrics["shares"][stream].values()) == pytest.approx(1, abs=1e-3)
+        assert len(metrics["thresholds"]["unlabelled reference"]) == 2
+
+
+def test_training_learns_the_ball(dataset, tmp_path):
+    run = started_run(dataset, tmp_path / "run", iterations=60)
+    summary = train(run, Reporter(), lambda: False)
+    assert summary["hold_out"]["mean_dice"] > 0.7
+    losses = [e["loss"]["supervised"] for e in read_events(run.events_file, "metrics")]
+    assert losses[-1] < losses[0] / 2
+
+
+def test_command_with_events_tells_everything(dataset, tmp_path):
+    result = (
+        metassl(
+            "train", dataset, "--out", tmp_path / "run", "--iterations", 2, *FAST, "--events", stdin=subprocess.PIPE
+        )
+        if False
+        else None
+    )
+    process = start(
+        "train", dataset, "--out", tmp_path / "run", "--iterations", 2, *FAST, "--events", stdin=subprocess.PIPE
+    )
+    events = [json.loads(line) for line in process.stdout]
+    assert result is None and process.wait() == 0
+    kinds = [e["event"] for e in events]
+    assert kinds[-1] == "done" and {"start", "progress", "metrics", "checkpoint", "hold-out"} <= set(kinds)
+    assert events[-1]["iterations"] == 2 and Path(events[-1]["model"]).exists()
+    phases = {e["phase"] for e in events if e["event"] == "progress"}
+    assert {"checking", "preprocessing", "training"} <= phases
+
+
+@pytest.mark.parametrize("how", ["line", "end of input", "interrupt"])
+def test_a_stop_saves_and_resume_goes_on(how, dataset, tmp_path):
+    run = tmp_path / "run"
+    process = start("train", dataset, "--out", run, "--iterations", 100000, *FAST, "--events", stdin=subprocess.PIPE)
+    wait_for(process, "metrics")
+    if how == "line":
+        process.stdin.write("stop\n")
+        process.stdin.flush()
+    elif how == "end of input":
+        process.stdin.close()
+    else:
+        process.send_signal(signal.SIGINT)
+    done = wait_for(process, "done")
+    assert process.wait(30) == 130
+    assert done["stopped"] and done["iterations"] >= 1
+    assert load_model(run / "model").metadata["metassl"]["provenance"]["complete"] is False
+    target = done["iterations"] + 2
+    again = metassl("train", "--resume", run, "--iterations", target)
+    assert again.returncode == 0, again.stderr
+    iterations = [e["iteration"] for e in read_events(run / "events.jsonl", "metrics")]
+    assert iterations == sorted(iterations) and iterations[-1] == target
+
+
+def test_without_events_the_end_of_input_is_no_stop(dataset, tmp_path):
+    result = metassl("train", dataset, "--out", tmp_path / "run", "--iterations", 2, *FAST, stdin=subprocess.DEVNULL)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "" and "Done: 2 steps" in result.stderr
+
+
+@pytest.mark.slow
+def test_kills_at_random_moments_never_break_a_run(dataset, tmp_path):
+    run = tmp_path / "run"
+    clock = random.Random(1)
+    checkpoints = []
+    for _ in range(10):
+        new = not (run / "job.json").exists()
+        arguments = (dataset, "--out", run, "--iterations", 100000, *FAST) if new else ("--resume", run)
+        process = start(
+            "train",
+            *arguments,
+            "--events",
+            stdin=subprocess.PIPE,
+            env={**os.environ, "METASSL_CHECKPOINT_SECONDS": "0.2"},
+        )
+        time.sleep(clock.uniform(0.5, 12))
+        process.kill()
+        process.wait()
+        if (run / "checkpoint.pt").exists():
+            checkpoints.append(load_checkpoint(run / "checkpoint.pt", torch.device("cpu"))["iteration"])
+        if (run / "events.jsonl").exists():
+            read_events(run / "events.jsonl")
+        if (run / "model" / "configs" / "metadata.json").exists():
+            load_model(run / "model")
+    assert checkpoints == sorted(checkpoints) and checkpoints[-1] > 0
+    target = checkpoints[-1] + 3
+    result = metassl("train", "--resume", run, "--iterations", target)
+    assert result.returncode == 0, result.stderr
+    assert read_events(run / "events.jsonl", "metrics")[-1]["iteration"] == target
+
+
+def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path):
+    whole = started_run(dataset, tmp_path / "whole", method="r-drop", iterations=6, precision="fp32")
+    train(whole, Reporter(), lambda: False)
+    parts = started_run(dataset, tmp_path / "parts", method="r-drop", iterations=6, precision="fp32")
+    asked = iter([False] * 1000)
+    steps = iter(range(100))
+
+    def stop_after_three():
+        return parts.events_file.exists() and len(read_events(parts.events_file, "start")) > 0 and next(steps) >= 3
+
+    summary = train(parts, Reporter(), stop_after_three)
+    assert summary["stopped"] and summary["iterations"] == 3 and next(asked) is False
+    train(parts, Reporter(), lambda: False)
+    first, second = (load_checkpoint(r.checkpoint_file, torch.device("cpu")) for r in (whole, parts))
+    assert first["iteration"] == second["iteration"] == 6
+    for name, value in first["method"].items():
+        assert torch.allclose(value, second["method"][name], atol=1e-5), name
+    assert torch.allclose(first["heterogeneous"]["thresholds.tau"], second["heterogeneous"]["thresholds.tau"])
+
+
+def test_out_of_memory_shrinks_the_patch_and_goes_on(dataset, tmp_path, monkeypatch):
+    run = started_run(dataset, tmp_path / "run", iterations=2, patch=(24, 24, 24))
+    step = Trainer.step
+
+    def too_large(self, crops):
+        if np.prod(self.plan.patch) > 16 * 24 * 24:
+            raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+        return step(self, crops)
+
+    monkeypatch.setattr(Trainer, "step", too_large)
+    summary = train(run, Reporter(), lambda: False)
+    assert summary["iterations"] == 2
+    before, after = 24**3, np.prod(Plan.load(run.plan_file).patch)
+    assert after < before
+    assert any("Out of memory" in e["message"] for e in read_events(run.events_file, "warning"))
+
+
+def test_a_loss_that_is_not_finite_ends_with_advice(dataset, tmp_path, monkeypatch):
+    run = started_run(dataset, tmp_path / "run", iterations=50, precision="fp32")
+    monkeypatch.setattr("metassl.training.supervised_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
+    with pytest.raises(Exception, match="not finite") as caught:
+        train(run, Reporter(), lambda: False)
+    assert "learning-rate" in caught.value.hint
+
+
+def test_two_runs_do_not_share_a_folder(dataset, tmp_path):
+    started_run(dataset, tmp_path / "run")
+    with pytest.raises(InputError, match="holds a training run already") as caught:
+        started_run(dataset, tmp_path / "run")
+    assert "--resume" in caught.value.hint
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.docx").write_text("")
+    with pytest.raises(InputError, match="not empty"):
+        started_run(dataset, tmp_path / "other")
+
+
+def test_resuming_nothing_says_so(tmp_path):
+    result = metassl("train", "--resume", tmp_path / "nothing")
+    assert result.returncode == 2 and "holds no training run" in result.stderr
+
+
+def test_resuming_with_another_method_is_refused(dataset, tmp_path):
+    started_run(dataset, tmp_path / "run")
+    result = metassl("train", "--resume", tmp_path / "run", "--method", "cps")
+    assert result.returncode == 2 and "--method cannot be changed" in result.stderr
+
+
+def test_ssl_without_unlabelled_cases_says_what_to_do(dataset, tmp_path):
+    content = Dataset.load(dataset)
+    content.with_roles({f"case{n}": "ignored" for n in (3, 4, 5)}).save(tmp_path / "dataset.json")
+    result = metassl("train", tmp_path / "dataset.json", "--out", tmp_path / "run", "--iterations", 1, *FAST)
+    assert result.returncode == 2
+    assert "needs unlabelled cases" in result.stderr and "--method supervised" in result.stderr
+
+
+def test_damaged_checkpoint_is_refused(tmp_path):
+    file = tmp_path / "checkpoint.pt"
+    save_checkpoint(file, {"iteration": 1})
+    assert load_checkpoint(file, torch.device("cpu"))["iteration"] == 1
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match="damaged"):
+        load_checkpoint(file, torch.device("cpu"))

@@ -1,0 +1,104 @@
+"""The main job from the command line, on sample data or on a folder of real data: what `make demo` runs.
+
+    python Testing/demo.py --out demo [--data FOLDER] [--minutes 1]
+
+Trains twice for the same time, supervised only and Mean Teacher with MetaSSL, segments the test cases with both, compares
+them with the labels, and draws one picture per test case. With --data, FOLDER is anything that `metassl prepare` reads;
+a split.json in it (keys labelled_4, pool, test) is followed, otherwise 4 labelled cases train and 4 others test.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from metassl.dataset import Dataset
+from metassl.figures import write_case_figure
+from metassl.layouts import prepare
+
+TRAINED = {"supervised only": ("--method", "supervised"), "Mean Teacher + MetaSSL": ("--method", "mean-teacher")}
+
+
+def metassl(*arguments: object) -> None:
+    """Run the command as a user would, showing it."""
+    print("\n$ metassl " + " ".join(map(str, arguments)), flush=True)
+    subprocess.run([sys.executable, "-m", "metassl", *map(str, arguments)], check=True)
+
+
+def real_dataset(folder: Path) -> Dataset:
+    """The data set of a folder with test cases set to the role "ignored": training never sees them."""
+    dataset, _ = prepare(folder)
+    split = folder / "split.json"
+    if split.exists():
+        parts = json.loads(split.read_text())
+        labelled, test, pool = (set(parts[key]) for key in ("labelled_4", "test", "pool"))
+    else:
+        names = [case.id for case in dataset.cases if case.label]
+        random.Random(0).shuffle(names)
+        labelled, test, pool = set(names[:4]), set(names[4:8]), {case.id for case in dataset.cases}
+    roles = {i: "unlabelled" for i in pool} | {i: "ignored" for i in test} | {i: "labelled" for i in labelled}
+    return dataset.with_roles(roles)
+
+
+def draw(dataset: Dataset, predictions: Path, pictures: Path) -> None:
+    """One picture per test case."""
+    for case in dataset.with_role("ignored"):
+
+        def layer(kind: str, name: str = case.id) -> np.ndarray:
+            return sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.ReadImage(str(predictions / f"{name}_{kind}.nii.gz"))))
+
+        image = sitk.DICOMOrient(sitk.ReadImage(case.images[0], sitk.sitkFloat32))
+        write_case_figure(
+            pictures / f"{case.id}.png",
+            sitk.GetArrayFromImage(image),
+            label=sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.ReadImage(case.label))),
+            prediction=layer("seg"),
+            regions=layer("regions"),
+            confidence=layer("confidence"),
+            classes=dataset.classes,
+            spacing=image.GetSpacing()[::-1],
+            title=case.id,
+        )
+
+
+def main() -> None:
+    """Sample or real data, two trainings, predictions, metrics, pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("demo"))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--minutes", type=float, default=1.0, help="training time of each model")
+    args = parser.parse_args()
+    begin = time.time()
+    shutil.rmtree(args.out, ignore_errors=True)
+    args.out.mkdir(parents=True)
+    if args.data:
+        dataset = real_dataset(args.data)
+        tests = dataset.with_role("ignored")[:4]  # as many as one looks at
+        dataset = replace(dataset, cases=tuple(c for c in dataset.cases if c.role != "ignored" or c in tests))
+        dataset.save(args.out / "dataset.json")
+    else:
+        metassl("sample", "--out", args.out / "sample")
+        dataset = Dataset.load(args.out / "sample" / "dataset.json")
+        dataset.save(args.out / "dataset.json")
+    images = [image for case in dataset.with_role("ignored") for image in case.images]
+    tables = {}
+    for name, options in TRAINED.items():
+        folder = args.out / name.replace(" ", "-").lower()
+        metassl("train", args.out / "dataset.json", "--out", folder, "--minutes", args.minutes, *options)
+        metassl("predict", folder / "model", *images, "--out", folder / "predictions")
+        metassl("evaluate", folder / "predictions", args.out / "dataset.json", "--out", folder)
+        tables[name] = folder
+    draw(dataset, folder / "predictions", args.out / "pictures")
+    summary(tables)
+    print(f"\nPictures: {args.out / 'pictures'}   ({time.time() - begin:.0f} s in all)")
+
+
+if __name__ == "__main__":
+    main()
