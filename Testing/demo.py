@@ -2,9 +2,10 @@
 
     python Testing/demo.py --out demo [--data FOLDER] [--minutes 1]
 
-Trains twice for the same time, supervised only and Mean Teacher with MetaSSL, segments the test cases with both, compares
-them with the labels, and draws one picture per test case. With --data, FOLDER is anything that `metassl prepare` reads;
-a split.json in it (keys labelled_4, pool, test) is followed, otherwise 4 labelled cases train and 4 others test.
+Trains twice for the same time, supervised only and Mean Teacher with MetaSSL, segments the test cases with both,
+compares them with the labels, and draws one picture per test case. With --data, FOLDER is anything that `metassl
+prepare` reads; a split.json in it (keys labelled_4, pool, test) is followed, otherwise 4 labelled cases train and 4
+others test.
 """
 
 import argparse
@@ -66,6 +67,19 @@ def draw(dataset: Dataset, predictions: Path, pictures: Path) -> None:
             spacing=image.GetSpacing()[::-1],
             title=case.id,
         )
+
+
+def summary(folders: dict[str, Path]) -> None:
+    """The models' mean metrics beside each other."""
+    found = {name: json.loads((folder / "metrics.json").read_text())["summary"] for name, folder in folders.items()}
+    classes = list(next(iter(found.values())))
+    print(f"\nDice on the test cases after equal training time\n\n{'':<24}" + "".join(f"{c:>14}" for c in classes))
+    for name, metrics in found.items():
+        print(f"{name:<24}" + "".join(f"{metrics[c]['dice']['mean']:>14.3f}" for c in classes))
+    print()
+    for metric, title in (("hd95", "HD95 mm"), ("assd", "ASSD mm")):
+        values = {name: metrics["mean"][metric]["mean"] for name, metrics in found.items()}
+        print(f"{title:<10}" + "   ".join(f"{n}: {'-' if v is None else format(v, '.2f')}" for n, v in values.items()))
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ class SegmentClass:
 
     Attributes:
         name: segment name, shown to the user.
-        value: voxel value in label files and predictions, 1-254.
+        value: voxel value in label files and predictions, 1-255.
         colour: RGB, 0-255.
         terminology: Slicer's serialized terminology entry, or None.
     """
@@ -47,8 +47,8 @@ class SegmentClass:
     def __post_init__(self):
         if not self.name or not isinstance(self.name, str):
             raise InputError("A class has no name.", "Give every class a name.")
-        if not isinstance(self.value, int) or isinstance(self.value, bool) or not 1 <= self.value <= 254:
-            raise InputError(f"Class {self.name!r} has the value {self.value!r}; it must be a whole number, 1 to 254.")
+        if not isinstance(self.value, int) or isinstance(self.value, bool) or not 1 <= self.value <= 255:
+            raise InputError(f"Class {self.name!r} has the value {self.value!r}; it must be a whole number, 1 to 255.")
         colour = self.colour
         if len(colour) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in colour):
             raise InputError(f"Class {self.name!r} has the colour {colour!r}; it must be three numbers, 0 to 255.")

@@ -91,7 +91,7 @@ def prepare(
         raise InputError(
             f"{source}: no class was found in {sum(c.label is not None for c in layout.cases)} label file(s). "
             + " ".join(layout.notes),
-            "At least one case needs a label with whole numbers from 1 to 254.\n" + LAYOUTS,
+            "At least one case needs a label with whole numbers from 1 to 255.\n" + LAYOUTS,
         )
     cases = tuple(
         Case(
@@ -393,9 +393,9 @@ def _find_classes(layout: _Layout, progress: Progress | None) -> list[SegmentCla
         try:
             segments[label] = read_segments(read_header(label), label) if label.is_file() else []
             found = set() if segments[label] else label_values(label)
-            values |= {value for value in found if 1 <= value <= 254}
-            if outside := sorted(value for value in found if not 1 <= value <= 254):
-                layout.notes.append(f"{label} has values that cannot be classes (1 to 254): {_some(outside)}.")
+            values |= {value for value in found if 1 <= value <= 255}
+            if outside := sorted(value for value in found if not 1 <= value <= 255):
+                layout.notes.append(f"{label} has values that cannot be classes (1 to 255): {_some(outside)}.")
         except InputError as error:
             layout.notes.append(f"{error} It was not used to find the classes.")
         if progress is not None:

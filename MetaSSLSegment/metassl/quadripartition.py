@@ -51,7 +51,7 @@ def region_map(label: Tensor, other_label: Tensor, confidence: Tensor, threshold
     Returns:
         uint8, same shape: 1 UC, 2 US, 3 DC, 4 DS.
     """
-    suspicious = confidence <= thresholds.to(confidence)[label]
+    suspicious = confidence <= thresholds.to(confidence)[label.long()]
     return (label != other_label).to(torch.uint8).mul_(2).add_(suspicious).add_(1)
 
 

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-METHODS = ("mean-teacher", "fixmatch", "cps", "cct", "r-drop")
+METHODS = ("mean-teacher", "cps", "fixmatch", "r-drop", "cct")
 MARK = "<!-- accuracy table -->"
 
 
@@ -44,12 +44,12 @@ def runs(seeds: list[int]) -> list[Run]:
     found = []
     for seed in seeds:
         found.append(Run("supervised only", "labelled_4", ("--method", "supervised"), seed))
+        full = ("--method", "supervised", "--batch-labelled", "4")
+        found.append(Run("full supervision on the pool", "pool", full, seed))
         for method in METHODS:
             for loss in ("own", "metassl"):
                 row = f"{method} + MetaSSL" if loss == "metassl" else method
                 found.append(Run(row, "labelled_4", ("--method", method, "--loss", loss), seed))
-        full = ("--method", "supervised", "--batch-labelled", "4")
-        found.append(Run("full supervision on the pool", "pool", full, seed))
     return found
 
 
@@ -111,6 +111,75 @@ def machine() -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
+def results(folder: Path) -> list[dict]:
+    """All finished runs below a folder."""
+    return [json.loads(path.read_text()) for path in sorted(folder.rglob("result.json"))]
+
+
+def case_values(result: dict, metric: str) -> dict[str, float]:
+    """Case -> mean over the classes of a metric; undefined distances are left out."""
+    values: dict[str, list[float]] = {}
+    for row in result["metrics"]["rows"]:
+        if row[metric] is not None:
+            values.setdefault(row["case"], []).append(row[metric])
+    return {case: statistics.fmean(found) for case, found in values.items()}
+
+
+def paired(group: list[dict], base: list[dict]) -> str:
+    """Mean Dice difference over cases, seeds averaged, with its 95 % confidence interval; only seeds that both have."""
+    seeds = {r["seed"] for r in group} & {r["seed"] for r in base}
+    if not seeds:
+        return ""
+
+    def per_case(results: list[dict]) -> dict[str, float]:
+        found = [case_values(r, "dice") for r in results if r["seed"] in seeds]
+        return {case: statistics.fmean(values[case] for values in found) for case in found[0]}
+
+    mine, theirs = per_case(group), per_case(base)
+    differences = [mine[case] - theirs[case] for case in mine]
+    half = 1.96 * statistics.stdev(differences) / len(differences) ** 0.5
+    return f"{statistics.fmean(differences):+.4f} ± {half:.4f}"
+
+
+def table(found: list[dict]) -> str:
+    """Markdown: a row per method, in the order of ``runs``."""
+    rows: dict[str, list[dict]] = {run.row: [] for run in runs([0])}
+    for result in found:
+        rows[result["row"]].append(result)
+    lines = [
+        "| method | seeds | Dice | HD95 mm | ASSD mm | Dice against own loss | minutes of training |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row, group in rows.items():
+        if not group:
+            continue
+        cells = []
+        for metric, digits in (("dice", 4), ("hd95", 3), ("assd", 3)):
+            means = [statistics.fmean(case_values(result, metric).values()) for result in group]
+            spread = f" ± {statistics.stdev(means):.{digits}f}" if len(means) > 1 else ""
+            cells.append(f"{statistics.fmean(means):.{digits}f}{spread}")
+        base = rows.get(row.removesuffix(" + MetaSSL"), []) if row.endswith(" + MetaSSL") else []
+        minutes = statistics.median(result["training_seconds"] for result in group) / 60
+        seeds = ", ".join(str(result["seed"]) for result in sorted(group, key=lambda r: r["seed"]))
+        lines.append(f"| {row} | {seeds} | {' | '.join(cells)} | {paired(group, base)} | {minutes:.1f} |")
+    return "\n".join(lines)
+
+
+def write_table(args: argparse.Namespace) -> None:
+    """Replace the part of the document between two marks, one table per number of iterations."""
+    parts = []
+    for folder in sorted(args.out.iterdir(), key=lambda path: int(path.name)):
+        found = results(folder)
+        if not found:
+            continue
+        where = f"{found[0]['machine']}, {found[0]['threads']} thread(s) per run"
+        parts.append(f"**{folder.name} iterations**, {where}\n\n{table(found)}")
+    text = args.table.read_text(encoding="utf-8") if args.table.exists() else f"{MARK}\n{MARK}\n"
+    before, _, rest = text.partition(MARK)
+    after = rest.partition(MARK)[2]
+    args.table.write_text(f"{before}{MARK}\n\n" + "\n\n".join(parts) + f"\n\n{MARK}{after}", encoding="utf-8")
+
+
 def main() -> None:
     """Run what is missing and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -140,3 +209,7 @@ def main() -> None:
         fine = all(list(pool.map(attempt, wanted)))
     write_table(args)
     sys.exit(0 if fine else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -76,7 +76,7 @@ def test_roles(tmp_path):
         (lambda t: Case("..", ("x",)), "cannot be a file name"),
         (lambda t: Case("a", ("x",), None, "labelled"), "no label file"),
         (lambda t: Case("a", ("x",), None, "test"), "unknown role"),
-        (lambda t: SegmentClass("a", 0, (0, 0, 0)), "1 to 254"),
+        (lambda t: SegmentClass("a", 0, (0, 0, 0)), "1 to 255"),
         (lambda t: SegmentClass("a", 1, (0, 0, 256)), "0 to 255"),
         (lambda t: dataset_of(t, classes=()), "no class"),
         (lambda t: dataset_of(t, channels=("a", "b")), "has 1 image channel"),

@@ -343,7 +343,7 @@ def test_values_of_float_labels_and_values_that_cannot_be_classes(tmp_path):
     calls = []
     dataset, notes = prepare(source, progress=lambda *call: calls.append(call))
     assert classes_of(dataset) == [("class 1", 1), ("class 2", 2), ("class 7", 7)]
-    assert any("c.nii.gz has values that cannot be classes (1 to 254): 300." in note for note in notes)
+    assert any("c.nii.gz has values that cannot be classes (1 to 255): 300." in note for note in notes)
     assert calls == [(1, 3, "a"), (2, 3, "b"), (3, 3, "c")]
 
 

@@ -3,7 +3,7 @@
 from ..errors import InputError
 from ..job import Job
 from ..plan import Plan
-from .base import Method, Streams
+from .base import Method, Predictions, Streams
 from .cct import CCT
 from .cps import CPS
 from .fixmatch import FixMatch
@@ -20,7 +20,7 @@ METHODS: dict[str, type[Method]] = {
     "r-drop": RDrop,
 }
 
-__all__ = ["METHODS", "Method", "Streams", "build_method"]
+__all__ = ["METHODS", "Method", "Predictions", "Streams", "build_method"]
 
 
 def build_method(plan: Plan, job: Job) -> Method:

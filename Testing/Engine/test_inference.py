@@ -1,0 +1,199 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from metassl.dataset import SegmentClass
+from metassl.errors import OutOfMemoryError, Stopped
+from metassl.inference import _passes, largest_components, predict_labels, predict_volume
+from metassl.job import Job
+from metassl.methods import Method, Predictions
+from metassl.model import Model
+from metassl.plan import Intensity, NetworkPlan, Plan
+
+ROTATED = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
+FLIPPED = (-1.0, 0, 0, 0, 1.0, 0, 0, 0, -1.0)
+PERMUTED = (0.0, 0, 1.0, 1.0, 0, 0, 0, 1.0, 0)
+
+
+class Brightness(Method):
+    """Class 1 where the normalised intensity is above 0, class 2 never; the supervised prediction is shifted."""
+
+    shift = 0.0
+
+    def forward(self, streams) -> Predictions:
+        raise NotImplementedError
+
+    def predict(self, images):
+        def logits(values):
+            return torch.cat((-8 * values, 8 * values, torch.full_like(values, -50)), 1)
+
+        return logits(images + self.shift), logits(images)
+
+
+HALF_WAY = Intensity("ct", -1000.0, 1000.0, 50.0, 15.0)
+"""Maps the volumes' 0 and 100 to -3.3 and 3.3."""
+UNCHANGED = Intensity("ct", -5.0, 5.0, 0.0, 1.0)
+
+
+def model_of(spacing=(1.0, 1.0, 1.0), shift=0.0, thresholds=(0.9, 0.9, 0.9), intensity=HALF_WAY, **job):
+    network = NetworkPlan("small", 1, 3, (4, 8, 8), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 2), (2, 2, 2)))
+    plan = Plan(spacing, (16, 16, 16), (intensity,), network)
+    job = Job(precision="fp32", **job)
+    method = Brightness(plan, job)
+    method.shift = shift
+    classes = (SegmentClass("bright", 7, (255, 0, 0)), SegmentClass("never", 9, (0, 255, 0)))
+    return Model("test", method, plan, job, classes, ("MR",), torch.tensor(thresholds), {})
+
+
+def volume(size=(20, 24, 28), spacing=(1.0, 1.0, 1.0), direction=(1, 0, 0, 0, 1, 0, 0, 0, 1), seed=0):
+    """An image (size k, j, i) of a bright box in a dark surrounding, and the box."""
+    box = np.zeros(size, np.uint8)
+    box[tuple(slice(n // 4, n - n // 3) for n in size)] = 1
+    array = box * 100 + np.random.default_rng(seed).normal(0, 0.5, size)
+    image = sitk.GetImageFromArray(array.astype(np.float32))
+    image.SetSpacing(spacing)
+    image.SetDirection(direction)
+    image.SetOrigin((11.5, -40.25, 3.0))
+    return image, box
+
+
+def geometry(image):
+    return image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"size": (6, 5, 9)},
+        {"size": (4, 40, 33)},
+        {"direction": FLIPPED},
+        {"direction": PERMUTED},
+        {"direction": ROTATED},
+    ],
+    ids=["plain", "smaller than a patch", "flat", "flipped", "permuted", "oblique"],
+)
+def test_labels_come_back_on_the_inputs_own_grid(options):
+    image, box = volume(**options)
+    result = predict_volume(model_of(), [image])
+    assert sitk.GetArrayFromImage(result.labelmap).tolist() == (box * 7).tolist()
+    for found, kind in (
+        (result.labelmap, sitk.sitkUInt8),
+        (result.regions, sitk.sitkUInt8),
+        (result.confidence, sitk.sitkFloat32),
+    ):
+        assert geometry(found) == geometry(image)
+        assert found.GetPixelID() == kind
+    certainty = sitk.GetArrayFromImage(result.confidence)
+    assert certainty.min() > 0.5 and certainty.max() <= 1
+
+
+def test_another_spacing_gives_the_same_box_within_a_voxel():
+    image, box = volume(size=(30, 36, 32), spacing=(0.8, 1.1, 2.5), direction=ROTATED)
+    result = predict_volume(model_of(spacing=(1.6, 1.3, 1.2)), [image])
+    label = sitk.GetArrayFromImage(result.labelmap) == 7
+    assert geometry(result.labelmap) == geometry(image)
+    assert 2 * (label & (box == 1)).sum() / (label.sum() + box.sum()) > 0.9
+
+
+def test_regions_by_hand():
+    # normalised intensities of the four quarters; the supervised prediction sees them 0.3 higher
+    values = np.repeat(np.array([-1.0, -0.2, 0.1, 1.5], np.float32), 8)
+    array = np.broadcast_to(values, (16, 16, 32)).copy()
+    model = model_of(shift=0.3, intensity=UNCHANGED)
+    with torch.no_grad():
+        p, q = model.method.predict(torch.from_numpy(array)[None, None])
+    confident = q.softmax(1).amax(1) > 0.9
+    expected = 1 + 2 * (p.argmax(1) != q.argmax(1)).int() + (~confident).int()
+    assert expected[0, 0, 0, ::8].tolist() == [1, 3, 2, 1]
+    image = sitk.GetImageFromArray(array)
+    result = predict_volume(model, [image])
+    assert sitk.GetArrayFromImage(result.regions).tolist() == expected[0].tolist()
+    certainty = sitk.GetArrayFromImage(result.confidence)
+    assert certainty[0, 0, 0] == pytest.approx(1 / (1 + np.exp(-16)), abs=1e-5)
+    # with a lower threshold nothing is suspicious any more
+    low = model_of(shift=0.3, thresholds=(0.6, 0.6, 0.6), intensity=UNCHANGED)
+    assert set(np.unique(sitk.GetArrayFromImage(predict_volume(low, [image]).regions))) == {1, 3}
+
+
+def test_symmetric_methods_take_the_mean_of_both(monkeypatch):
+    monkeypatch.setattr(Brightness, "label_from", "average")
+    # the supervised prediction says class 1 everywhere, the reference background with less certainty
+    unsure = Intensity("ct", -1000.0, 1000.0, 50.0, 120.0)
+    image, _ = volume()
+    label = sitk.GetArrayFromImage(predict_volume(model_of(shift=2.0, intensity=unsure), [image]).labelmap)
+    assert (label == 7).all()
+
+
+def test_outputs_can_be_left_out():
+    image, _ = volume()
+    result = predict_volume(model_of(), [image], regions=False, confidence=False)
+    assert result.regions is None and result.confidence is None and result.labelmap is not None
+
+
+@pytest.mark.parametrize(("size", "overlap"), [((20, 24, 28), 0.5), ((6, 50, 16), 0.25), ((40, 40, 40), 0.75)])
+def test_progress_counts_every_window_and_ends_at_all(size, overlap):
+    image, _ = volume(size)
+    seen = []
+    predict_volume(model_of(), [image], overlap=overlap, progress=lambda done, total: seen.append((done, total)))
+    total = _passes(size, (16, 16, 16), overlap, [])
+    assert seen == [(n, total) for n in range(1, total + 1)]
+
+
+def test_mirrored_views_are_averaged_along_the_trained_axes():
+    image, box = volume()
+    seen = []
+    result = predict_volume(
+        model_of(mirror=("LR", "IS")), [image], mirror=True, progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen[-1][0] == seen[-1][1] == 4 * _passes((20, 24, 28), (16, 16, 16), 0.5, [])
+    assert (sitk.GetArrayFromImage(result.labelmap) == box * 7).all()
+
+
+def test_a_stop_is_heard_between_windows():
+    image, _ = volume()
+    asked = iter([False, False, True])
+    with pytest.raises(Stopped):
+        predict_volume(model_of(), [image], should_stop=lambda: next(asked))
+
+
+def test_largest_components_keeps_one_piece_per_class():
+    label = np.zeros((3, 9, 9), np.uint8)
+    label[0, 0, :5] = 1
+    label[2, 8, :3] = 1
+    label[:, 4, 4] = 2
+    label[0, 8, 8] = 2
+    kept = largest_components(label)
+    assert (kept == 1).sum() == 5 and (kept == 2).sum() == 3
+    assert kept[2, 8, 0] == 0 and kept[0, 8, 8] == 0
+    assert (label == 1).sum() == 8  # the input is unchanged
+
+
+def test_keep_largest_leaves_the_regions_alone():
+    image, box = volume()
+    array = sitk.GetArrayFromImage(image)
+    array[0, 0, 0] = 100
+    spotted = sitk.GetImageFromArray(array)
+    all_of_it = predict_volume(model_of(), [spotted])
+    largest = predict_volume(model_of(), [spotted], keep_largest=True)
+    assert (sitk.GetArrayFromImage(all_of_it.labelmap) > 0).sum() == box.sum() + 1
+    assert (sitk.GetArrayFromImage(largest.labelmap) > 0).sum() == box.sum()
+    assert (sitk.GetArrayFromImage(largest.regions) == sitk.GetArrayFromImage(all_of_it.regions)).all()
+
+
+def test_too_little_memory_everywhere_is_said(monkeypatch):
+    def refuse(self, images):
+        raise torch.OutOfMemoryError("out of memory (injected)")
+
+    monkeypatch.setattr(Brightness, "predict", refuse)
+    with pytest.raises(OutOfMemoryError, match="Not enough memory to segment") as caught:
+        predict_volume(model_of(), [volume()[0]])
+    assert caught.value.exit_code == 3
+
+
+def test_labels_on_the_networks_grid():
+    image, box = volume()
+    array = sitk.GetArrayFromImage(image)[None] / 100 - 0.5
+    model = model_of()
+    labels = predict_labels(model.method, array, model.plan, torch.device("cpu"), torch.float32)
+    assert (labels == box).all()
