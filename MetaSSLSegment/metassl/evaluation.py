@@ -123,19 +123,16 @@ class Evaluation:
         summary = self.summary()
         width = max(5, *(len(name) for name in summary))
         lines.append(f"{'':<{width}}  " + "".join(f"{TITLES[m]:>19}" for m in METRICS))
-        undefined = 0
         for name, found in summary.items():
             cells = []
             for m in METRICS:
                 spread = found[m]
-                undefined += spread["undefined"] if name != "mean" else 0
                 text = "-" if spread["mean"] is None else f"{spread['mean']:.3f} +- {spread['sd']:.3f}"
                 cells.append(f"{text:>19}")
             lines.append(f"{name:<{width}}  " + "".join(cells))
+        undefined = sum(row.hd95 is None for row in self.rows)
         if undefined:
-            lines.append(
-                f"\n{undefined} distances are undefined (class in prediction or label only) and not in the means."
-            )
+            lines.append(f"\nDistances undefined (class in prediction or label only), not in the means: {undefined}")
         return "\n".join([*lines, *self.notes])
 
     def write(self, folder: Path | str) -> None:
@@ -219,7 +216,7 @@ def _dataset_of(references: dict[str, str]) -> Dataset:
     """A data set whose classes are the values that occur in the label files."""
     values: set[int] = set()
     for path in references.values():
-        values |= {int(v) for v in np.unique(sitk.GetArrayViewFromImage(read_image(path))) if v > 0}
+        values |= {int(v) for v in np.unique(sitk.GetArrayFromImage(read_image(path))) if v > 0}
     classes = tuple(SegmentClass(f"class {v}", v, COLOURS[n % len(COLOURS)]) for n, v in enumerate(sorted(values)))
     return Dataset("labels", ("image",), classes, ())
 

@@ -71,7 +71,7 @@ def predict_files(
 
         begin = time.monotonic()
         try:
-            images = read_images(case)
+            images = _read(case, model)
         except InputError as error:
             failed.append(case.id)
             warn(f"{case.id} is left out: {error} {error.hint}")
@@ -107,6 +107,21 @@ def predict_files(
             "The messages above say why; the others are done.",
         )
     return results
+
+
+def _read(case: Case, model: Model) -> list[sitk.Image]:
+    """The channels of a case, as many as the model needs.
+
+    Raises:
+        InputError: too many or too few, or they cannot be used.
+    """
+    if len(case.images) != len(model.channels):
+        raise InputError(
+            f"The model needs {len(model.channels)} channel(s) ({', '.join(model.channels)}), this case has "
+            f"{len(case.images)}.",
+            "Name the channels' files NAME_0000, NAME_0001 and so on, in the order of training.",
+        )
+    return read_images(case)
 
 
 def measure(model: Model, prediction) -> dict[str, Any]:
@@ -185,13 +200,13 @@ def _grouped(files: Sequence[Path], channels: int) -> list[tuple[str, tuple[str,
     groups: dict[tuple[Path, str], list[str]] = {}
     for file in files:
         name = stem(file)
-        if CHANNEL_ENDING.search(name):
-            name = name[:-5]
+        if channels > 1:
+            name = CHANNEL_ENDING.sub("", name)
         groups.setdefault((file.absolute().parent, name), []).append(str(file.absolute()))
     found = []
     for (_, name), paths in groups.items():
-        if len(paths) == channels or channels > 1:
-            found.append((name, tuple(sorted(paths))))
-        else:
-            found += [(stem(p), (p,)) for p in sorted(paths)]
+        if channels == 1:
+            found += [(name, (path,)) for path in paths]
+        else:  # one file may hold all channels
+            found.append((name, tuple(paths * channels if len(paths) == 1 else sorted(paths))))
     return found

@@ -1,0 +1,140 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from metassl.dataset import IGNORE, Case, Dataset, SegmentClass
+from metassl.errors import InputError
+from metassl.evaluation import Evaluation, evaluate_case, evaluate_folder
+from volumes import write
+
+ONE = (SegmentClass("one", 1, (1, 1, 1)),)
+TWO = (SegmentClass("one", 1, (1, 1, 1)), SegmentClass("two", 2, (2, 2, 2)))
+
+
+def cube(start, stop, size=(14, 14, 14), value=1):
+    array = np.zeros(size, np.uint8)
+    array[tuple(slice(a, b) for a, b in zip(start, stop))] = value
+    return array
+
+
+def test_equal_masks():
+    label = cube((4, 4, 4), (9, 9, 9))
+    (found,) = evaluate_case("a", label, label, ONE, (2, 1, 1))
+    assert (found.dice, found.hd95, found.assd, found.volume_difference_ml) == (1, 0, 0, 0)
+    assert found.reference_ml == pytest.approx(125 * 2 / 1000)
+
+
+def test_a_plate_moved_by_two_thick_slices():
+    # every voxel of a one-voxel plate is surface; moved by 2 slices of 3 mm, all distances are 6 mm
+    label, moved = cube((4, 2, 2), (5, 12, 12)), cube((6, 2, 2), (7, 12, 12))
+    (found,) = evaluate_case("a", moved, label, ONE, (3, 1, 1))
+    assert found.dice == 0
+    assert found.hd95 == pytest.approx(6) and found.assd == pytest.approx(6)
+
+
+def test_a_longer_rod_by_hand():
+    # rods of 4 and 6 voxels, 0.5 mm apart: the two extra voxels are 0.5 and 1 mm from the shorter rod
+    label, longer = cube((5, 5, 3), (6, 6, 7)), cube((5, 5, 3), (6, 6, 9))
+    (found,) = evaluate_case("a", longer, label, ONE, (1, 1, 0.5))
+    assert found.dice == pytest.approx(2 * 4 / 10)
+    assert found.assd == pytest.approx((0.5 + 1.0) / 10)
+    assert found.hd95 == pytest.approx(np.percentile([0, 0, 0, 0, 0.5, 1.0], 95))
+    assert found.volume_difference_ml == pytest.approx(2 * 0.5 / 1000)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "label", "expected"),
+    [
+        (cube((0, 0, 0), (0, 0, 0)), cube((0, 0, 0), (0, 0, 0)), (1, 0, 0)),
+        (cube((2, 2, 2), (4, 4, 4)), cube((0, 0, 0), (0, 0, 0)), (0, None, None)),
+        (cube((0, 0, 0), (0, 0, 0)), cube((2, 2, 2), (4, 4, 4)), (0, None, None)),
+    ],
+    ids=["both empty", "label empty", "prediction empty"],
+)
+def test_empty_structures(prediction, label, expected):
+    (found,) = evaluate_case("a", prediction, label, ONE, (1, 1, 1))
+    assert (found.dice, found.hd95, found.assd) == expected
+
+
+def test_ignored_voxels_do_not_count():
+    label = cube((4, 4, 4), (8, 8, 8))
+    label[:, :, 10:] = IGNORE
+    prediction = cube((4, 4, 4), (8, 8, 8))
+    prediction[:, :, 11] = 1
+    (found,) = evaluate_case("a", prediction, label, ONE, (1, 1, 1))
+    assert found.dice == 1 and found.volume_difference_ml == 0
+
+
+def test_means_leave_undefined_distances_out():
+    label = cube((4, 4, 4), (8, 8, 8)) + cube((9, 9, 9), (12, 12, 12), value=2)
+    only_one = cube((4, 4, 4), (8, 8, 8))
+    rows = evaluate_case("a", label, label, TWO, (1, 1, 1)) + evaluate_case("b", only_one, label, TWO, (1, 1, 1))
+    summary = Evaluation(tuple(rows)).summary()
+    assert summary["one"]["dice"] == {"mean": 1, "sd": 0, "undefined": 0}
+    assert summary["two"]["dice"]["mean"] == 0.5 and summary["two"]["dice"]["sd"] == pytest.approx(0.5**0.5)
+    assert summary["two"]["hd95"] == {"mean": 0, "sd": 0, "undefined": 1}
+    assert summary["mean"]["dice"]["mean"] == 0.75  # case a: 1, case b: (1 + 0) / 2
+    assert "not in the means: 1" in Evaluation(tuple(rows)).table()
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name, shift in (("a", 0), ("b", 1)):
+        write(tmp_path / "labels" / f"{name}.nii.gz", cube((4, 4, 4), (8, 8, 8), value=3), (1, 1, 2))
+        write(
+            tmp_path / "predictions" / f"{name}_seg.nii.gz",
+            cube((4, 4, 4 + shift), (8, 8, 8 + shift), value=3),
+            (1, 1, 2),
+        )
+        write(tmp_path / "predictions" / f"{name}_regions.nii.gz", cube((0, 0, 0), (2, 2, 2)), (1, 1, 2))
+    return tmp_path
+
+
+def test_folders_are_matched_by_name(folders):
+    progress = []
+    evaluation = evaluate_folder(folders / "predictions", folders / "labels", progress=lambda *p: progress.append(p))
+    assert [(r.case, r.name, r.dice) for r in evaluation.rows] == [("a", "class 3", 1), ("b", "class 3", 0.75)]
+    assert progress == [(1, 2, "a"), (2, 2, "b")]
+    evaluation.write(folders / "out")
+    with open(folders / "out" / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == ["a", "b"] and float(rows[1]["dice"]) == 0.75
+    stored = json.loads((folders / "out" / "metrics.json").read_text())
+    assert stored["summary"]["mean"]["dice"]["mean"] == pytest.approx(0.875)
+    assert stored["rows"][1]["volume_difference_ml"] == 0
+    assert "0.875 +- 0.177" in evaluation.table()
+
+
+def test_a_dataset_gives_names_and_only_predicted_cases_count(folders):
+    cases = tuple(Case(n, (f"{n}.nrrd",), str(folders / "labels" / f"{n}.nii.gz"), "ignored") for n in "abc")
+    Dataset("d", ("MR",), (SegmentClass("atrium", 3, (1, 1, 1)),), cases).save(folders / "dataset.json")
+    write(folders / "predictions" / "x_seg.nii.gz", cube((4, 4, 4), (8, 8, 8)))
+    evaluation = evaluate_folder(folders / "predictions", folders / "dataset.json")
+    assert [(r.case, r.name) for r in evaluation.rows] == [("a", "atrium"), ("b", "atrium")]
+    assert evaluation.notes == ("Predictions without a label: x.",)
+
+
+def test_a_label_without_prediction_is_an_error(folders):
+    (folders / "predictions" / "b_seg.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"1 labels in .* have no prediction .*: b"):
+        evaluate_folder(folders / "predictions", folders / "labels")
+
+
+def test_no_match_names_what_is_there(folders):
+    (folders / "labels" / "a.nii.gz").rename(folders / "labels" / "other.nii.gz")
+    (folders / "labels" / "b.nii.gz").unlink()
+    with pytest.raises(InputError, match="No prediction") as caught:
+        evaluate_folder(folders / "predictions", folders / "labels")
+    assert "Predictions: a, b. Labels: other." in caught.value.hint
+
+
+def test_another_geometry_is_an_error_that_names_both(folders):
+    write(folders / "predictions" / "b_seg.nii.gz", cube((4, 4, 4), (8, 8, 8), value=3), (1, 1, 2.5))
+    with pytest.raises(InputError, match=r"b_seg\.nii\.gz and .*b\.nii\.gz do not have the same size"):
+        evaluate_folder(folders / "predictions", folders / "labels")
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        evaluate_folder(tmp_path / "no", tmp_path)

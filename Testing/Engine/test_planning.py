@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+import torch
+from metassl.dataset import Case, Dataset, SegmentClass
+from metassl.errors import InputError, Stopped
+from metassl.job import Job
+from metassl.networks import build_network
+from metassl.plan import Intensity
+from metassl.planning import describe, kernels, make_plan, patch_and_strides, pooling, target_spacing
+from volumes import write
+
+
+def dataset_of(folder, arrays, spacing=(1.0, 1.0, 1.0), channels=("MR",), labelled=1):
+    cases = []
+    for number, array in enumerate(arrays):
+        image = str(write(folder / f"{number}.nrrd", array, spacing))
+        label = np.zeros(array.shape, np.uint8)
+        label[1:4, 1:4, 1:4] = 1
+        path = str(write(folder / f"{number}-label.nrrd", label, spacing)) if number < labelled else None
+        cases.append(Case(str(number), (image,), path, "labelled" if path else "unlabelled"))
+    return Dataset("d", channels, (SegmentClass("a", 1, (1, 1, 1)),), tuple(cases))
+
+
+def noise(size, seed=0):
+    return np.random.default_rng(seed).normal(100, 10, size).astype(np.float32)
+
+
+def test_hippocampus_is_planned_like_the_baselines():
+    patch, strides = patch_and_strides((36, 50, 35), (1, 1, 1), 400_000, 4)
+    assert patch == (40, 56, 40)
+    assert strides == ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("size", "spacing"),
+    [
+        ((16, 16, 16), (1, 1, 1)),
+        ((4, 40, 40), (1, 1, 1)),
+        ((12, 512, 512), (5, 0.7, 0.7)),
+        ((120, 320, 320), (1.4, 1.25, 1.25)),
+        ((600, 30, 30), (1, 1, 1)),
+    ],
+)
+def test_patches_fit_budget_and_network(size, spacing):
+    patch, strides = patch_and_strides(size, spacing, 100_000, 4)
+    step = np.prod(strides, axis=0)
+    assert np.prod(patch) <= 100_000
+    assert (np.array(patch) % step == 0).all()
+    assert (np.array(patch) <= -(-np.array(size) // step) * step).all()
+    assert len(strides) >= 3 and strides[0] == (1, 1, 1)
+
+
+def test_thick_slices_are_pooled_and_convolved_in_plane_first():
+    strides = pooling((16, 128, 128), (5.0, 1.0, 1.0), 4)
+    assert strides == ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2))
+    assert kernels((5.0, 1.0, 1.0), strides) == ((1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3))
+
+
+def test_spacing_is_the_median_and_finer_where_slices_are_thick():
+    assert target_spacing([(1, 1, 1), (2, 1.5, 1), (3, 1.5, 1)]) == (2, 1.5, 1)
+    thick = target_spacing([(n, 1, 1) for n in np.linspace(2, 8, 13)])
+    assert thick[1:] == (1, 1) and thick[0] == pytest.approx(2.6)
+
+
+@pytest.mark.parametrize("size", [(16, 16, 16), (8, 40, 36), (20, 9, 33)])
+def test_the_planned_network_takes_the_planned_patch(tmp_path, size):
+    plan = make_plan(dataset_of(tmp_path, [noise(size)]), Job())
+    output = build_network(plan.network)(torch.zeros(1, 1, *plan.patch))
+    assert output.shape == (1, 2, *plan.patch)
+
+
+def test_job_overrules_the_plan(tmp_path):
+    dataset = dataset_of(tmp_path, [noise((20, 20, 20))])
+    plan = make_plan(dataset, Job(patch=(18, 10, 16), spacing=(2.0, 1.0, 1.0), network="standard"))
+    assert plan.spacing == (2.0, 1.0, 1.0) and plan.network.size == "standard"
+    step = np.prod(plan.network.strides, axis=0)
+    assert (np.array(plan.patch) >= (18, 10, 16)).all() and (np.array(plan.patch) % step == 0).all()
+
+
+@pytest.mark.parametrize(("device", "size"), [("cpu", "small"), ("mps", "small"), ("cuda", "standard")])
+def test_network_follows_the_device(tmp_path, device, size):
+    assert make_plan(dataset_of(tmp_path, [noise((12, 12, 12))]), Job(), device).network.size == size
+
+
+def hounsfield(seed=0):
+    array = np.full((12, 12, 12), -1000.0)
+    array[1:10, 1:10, 1:10] = np.random.default_rng(seed).integers(0, 100, (9, 9, 9))
+    return array.astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    ("channel", "array", "scheme"),
+    [
+        ("CT", hounsfield(), "ct"),
+        ("image", hounsfield(), "ct"),
+        ("MR", hounsfield(), "zscore"),
+        ("image", noise((12, 12, 12)), "zscore"),
+        ("T1 contrast", hounsfield(), "zscore"),
+    ],
+)
+def test_ct_is_recognised(tmp_path, channel, array, scheme):
+    plan = make_plan(dataset_of(tmp_path, [array] * 3, channels=(channel,)), Job())
+    assert plan.intensities[0].scheme == scheme
+
+
+def test_ct_rule_is_measured_on_the_foreground_of_labelled_cases(tmp_path):
+    array = hounsfield()
+    rule = make_plan(dataset_of(tmp_path, [array], channels=("CT",)), Job()).intensities[0]
+    inside = array[1:4, 1:4, 1:4].ravel()
+    lower, upper = np.percentile(inside, (0.5, 99.5))
+    clipped = np.clip(inside.astype(float), lower, upper)
+    assert (rule.lower, rule.upper, rule.mean, rule.std) == pytest.approx((lower, upper, clipped.mean(), clipped.std()))
+
+
+def test_voxels_of_unlabelled_mr_cases_are_not_read(tmp_path, monkeypatch):
+    dataset = dataset_of(tmp_path, [noise((12, 12, 12), n) for n in range(5)])
+    monkeypatch.setattr("metassl.planning.read_images", lambda case: pytest.fail(f"read {case.id}"))
+    assert make_plan(dataset, Job()).intensities == (Intensity("zscore"),)
+
+
+def test_without_labelled_cases_there_is_no_plan(tmp_path):
+    with pytest.raises(InputError, match="no labelled case"):
+        make_plan(dataset_of(tmp_path, [noise((12, 12, 12))], labelled=0), Job())
+
+
+def test_planning_can_be_stopped(tmp_path):
+    with pytest.raises(Stopped):
+        make_plan(dataset_of(tmp_path, [hounsfield()], channels=("CT",)), Job(), should_stop=lambda: True)
+
+
+def test_description_says_patch_and_network(tmp_path):
+    text = describe(make_plan(dataset_of(tmp_path, [noise((16, 16, 16))]), Job()))
+    assert "patch 16 x 16 x 16" in text and "small" in text and "z-score" in text
