@@ -7,7 +7,7 @@ import pytest
 import torch
 from metassl.plan import Intensity, NetworkPlan, Plan
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the volumes are too small to share
 
 
 @pytest.fixture
