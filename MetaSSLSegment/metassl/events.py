@@ -1,10 +1,11 @@
 """What a run tells: events for programs, a progress bar and sentences for people, and both in the run folder."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from .errors import DiskError, MetaSSLError
 
@@ -43,15 +44,13 @@ class Reporter:
         if kind != "progress":
             self._keep("events.jsonl", line)
         if self.events:
-            print(line, flush=True)
+            _write(sys.stdout, line + "\n")
 
     def info(self, text: str) -> None:
         """Tell people something."""
         self._keep("log.txt", time.strftime("%Y-%m-%d %H:%M:%S ") + text)
-        if self._open_line:
-            sys.stderr.write("\n")
-            self._open_line = False
-        print(text, file=sys.stderr, flush=True)
+        _write(sys.stderr, ("\n" if self._open_line else "") + text + "\n")
+        self._open_line = False
 
     def warning(self, text: str, **fields: Any) -> None:
         """Tell people and programs about something that may need attention."""
@@ -89,11 +88,10 @@ class Reporter:
         filled = round(share * 24)
         bar = f"{phase:<13} [{'#' * filled}{'.' * (24 - filled)}] {share:4.0%}  {duration(eta)} left  {text}"
         if terminal:
-            sys.stderr.write(f"\r{bar[:118]:<118}" + ("\n" if share >= 1 else ""))
+            _write(sys.stderr, f"\r{bar[:118]:<118}" + ("\n" if share >= 1 else ""))
             self._open_line = share < 1
         else:
-            sys.stderr.write(bar.rstrip() + "\n")
-        sys.stderr.flush()
+            _write(sys.stderr, bar.rstrip() + "\n")
 
     def _keep(self, name: str, line: str) -> None:
         if self._folder is None:
@@ -107,6 +105,17 @@ class Reporter:
                 f"Cannot write {folder / name}: {error.strerror or error}.",
                 "Free some disk space, then continue with: metassl train --resume RUN",
             ) from error
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write at once; when nobody reads any more (the parent died), write to nowhere so that the run can be saved."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def duration(seconds: float | None) -> str:

@@ -104,7 +104,7 @@ def usable_dataset(dataset: Dataset, job: Job, reporter: Reporter, should_stop: 
         reporter.info(report.text())
     for problem in report.problems:
         if problem.severity != "stop":
-            reporter.event("warning", **asdict(problem))
+            reporter.event("problem", **asdict(problem))
     usable = report.usable_dataset()
     if job.method != "supervised" and not usable.with_role("unlabelled"):
         raise InputError(

@@ -143,6 +143,21 @@ def test_a_stop_saves_and_resume_goes_on(how, dataset, tmp_path):
     assert iterations == sorted(iterations) and iterations[-1] == target
 
 
+def test_when_the_parent_dies_the_run_is_saved(dataset, tmp_path):
+    run = tmp_path / "run"
+    process = start("train", dataset, "--out", run, "--iterations", 100000, *FAST, "--events", stdin=subprocess.PIPE)
+    wait_for(process, "metrics")
+    process.stdout.close()  # first nobody reads, then standard input ends, as when a process is killed
+    time.sleep(2)
+    process.stdin.close()
+    assert process.wait(30) == 130
+    done = read_events(run / "events.jsonl", "done")[-1]
+    assert (
+        done["stopped"]
+        and load_checkpoint(run / "checkpoint.pt", torch.device("cpu"))["iteration"] == done["iterations"]
+    )
+
+
 def test_without_events_the_end_of_input_is_no_stop(dataset, tmp_path):
     result = metassl("train", dataset, "--out", tmp_path / "run", "--iterations", 2, *FAST, stdin=subprocess.DEVNULL)
     assert result.returncode == 0, result.stderr

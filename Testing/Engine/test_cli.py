@@ -1,0 +1,128 @@
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+from metassl import __version__
+from metassl.cli import build_parser, explain, main, stop_requests
+from metassl.errors import DiskError, InputError, OutOfMemoryError
+from metassl.job import Job
+
+COMMANDS = ("sample", "prepare", "check", "train", "predict", "evaluate", "info")
+HEAVY = ("torch", "monai", "skimage", "SimpleITK", "numpy")
+
+
+def metassl(*arguments, **options):
+    command = [sys.executable, "-m", "metassl", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_explains_without_loading_anything_heavy(command):
+    code = (
+        "import sys\nfrom metassl.cli import main\n"
+        "try: main(sys.argv[1:])\nexcept SystemExit as e: assert e.code == 0\n"
+        f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    )
+    arguments = [command, "--help"] if command else ["--help"]
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.strip() == "[]"
+    assert "usage: metassl" in result.stdout and max(map(len, result.stdout.splitlines())) <= 100
+    for word in COMMANDS if not command else ("example:",):
+        assert word in result.stdout
+
+
+def test_every_setting_is_an_option_with_its_explanation():
+    text = metassl("train", "--help", env={"COLUMNS": "200", "PATH": ""}).stdout
+    for item in fields(Job):
+        assert f"--{item.name.replace('_', '-')}" in text
+        assert " ".join(item.metadata["help"].split()) in " ".join(text.split())
+
+
+def test_settings_reach_the_job():
+    arguments = (
+        "train d.json --out r --method cps --patch 8 16 24 --spacing 1 2 3.5 --mirror LR IS --minutes 0.5 --seed 7"
+    )
+    args = build_parser().parse_args(arguments.split())
+    assert (args.method, args.patch, args.spacing, args.mirror) == ("cps", [8, 16, 24], [1.0, 2.0, 3.5], ["LR", "IS"])
+    assert (args.minutes, args.seed) == (0.5, 7) and not hasattr(args, "iterations")
+
+
+def test_version():
+    assert metassl("--version").stdout.strip() == f"metassl {__version__}"
+
+
+def test_info_names_versions_and_device():
+    result = metassl("info", "--events")
+    facts = json.loads(result.stdout)
+    assert facts["event"] == "done" and facts["metassl"] == __version__
+    assert facts["torch"] and facts["monai"] and ":" in facts["device"]
+    assert "scikit-image" in metassl("info").stdout
+
+
+def test_prepare_and_check_from_the_command_line(tmp_path):
+    assert metassl("sample", "--out", tmp_path / "s", "--labelled", 1, "--unlabelled", 1, "--test", 1).returncode == 0
+    result = metassl("prepare", tmp_path / "s", "--ignored", "sample_002", "--out", tmp_path / "d.json", "--events")
+    done = json.loads(result.stdout.splitlines()[-1])
+    assert done["event"] == "done" and done["cases"] == {"labelled": 1, "unlabelled": 1, "hold-out": 0, "ignored": 1}
+    fine = metassl("check", tmp_path / "d.json")
+    assert fine.returncode == 0
+    (tmp_path / "s" / "images" / "sample_000.nii.gz").write_bytes(b"junk")
+    bad = metassl("check", tmp_path / "d.json")
+    assert bad.returncode == 2 and "sample_000" in bad.stdout and "cannot be read" in bad.stdout
+
+
+def test_an_error_is_the_last_event(tmp_path):
+    result = metassl("check", tmp_path / "no.json", "--events")
+    assert result.returncode == 2
+    event = json.loads(result.stdout.splitlines()[-1])
+    assert event["event"] == "error" and event["code"] == 2 and "does not exist" in event["message"] and event["hint"]
+
+
+def test_no_budget_twice(tmp_path):
+    (tmp_path / "d.json").write_text("{}")
+    result = metassl("train", tmp_path / "d.json", "--out", tmp_path / "r", "--minutes", 1, "--iterations", 1)
+    assert result.returncode == 2 and "Give one budget" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (InputError("bad", "mend"), 2, "bad"),
+        (MemoryError(), 3, "Not enough memory"),
+        (OutOfMemoryError("full", ""), 3, "full"),
+        (ModuleNotFoundError("No module named 'monai'", name="monai"), 4, "monai is not installed"),
+        (OSError(28, "No space left on device", "x.nrrd"), 5, "x.nrrd: No space left"),
+        (DiskError("disk"), 5, "disk"),
+        (ZeroDivisionError("division"), 1, "ZeroDivisionError"),
+    ],
+)
+def test_exit_codes(error, code, words):
+    known = explain(error)
+    assert known.exit_code == code and words in str(known)
+
+
+def test_a_missing_package_is_said(tmp_path):
+    # an empty folder before everything else hides monai, as on a Slicer without it
+    code = "import sys; sys.modules['monai'] = None\nfrom metassl.cli import main\nsys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "evaluate", str(tmp_path), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 4 and "monai" in result.stderr and "pip install monai" in result.stderr
+
+
+def test_a_defect_shows_its_traceback(monkeypatch):
+    monkeypatch.setattr("metassl.cli.Dataset.load", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["check", "d.json"])
+
+
+def test_the_second_interrupt_does_not_wait():
+    with stop_requests(events=False) as should_stop:
+        signal.raise_signal(signal.SIGINT)
+        assert should_stop()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
