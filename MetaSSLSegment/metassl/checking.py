@@ -86,11 +86,10 @@ class Report:
                 lines.append(f"  {problem.severity}: {problem.message}")
                 if problem.remedy:
                     lines.append(f"      {problem.remedy}")
-        counts = [
-            f"{sum(p.severity == s for p in self.problems)} {s}" for s in ("fixed", "warning", "excluded", "stop")
-        ]
         cases = sum(case.role != "ignored" for case in self.dataset.cases)
-        lines.append(f"{cases} case(s) checked, {cases - len(self.excluded)} usable: {', '.join(counts)}.")
+        counts = {s: sum(p.severity == s for p in self.problems) for s in ("stop", "excluded", "warning", "fixed")}
+        found = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count) or "no problems"
+        lines.append(f"Checked: {cases}. Usable: {cases - len(self.excluded)}. Found: {found}.")
         return "\n".join(lines)
 
 

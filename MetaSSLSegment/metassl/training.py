@@ -71,9 +71,10 @@ def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -
         torch.set_num_threads(job.threads)
     device = choose_device(job.device)
     reporter.info(f"Device: {describe_device(device)}")
-    dataset = usable_dataset(dataset, job, reporter, should_stop)
     plan = run.plan()
     if plan is None:
+        dataset = usable_dataset(dataset, job, reporter, should_stop)
+        dataset.save(run.dataset_file)
         plan = make_plan(dataset, job, device.type, progress=_progress(reporter, "planning"), should_stop=should_stop)
         plan.save(run.plan_file)
     reporter.info(describe(plan))

@@ -48,7 +48,7 @@ def label_refusal(good, tmp_path, array, name="bad_seg.nrrd", reference=None, **
 def test_a_good_data_set_has_no_findings(good):
     report = check_dataset(dataset(good))
     assert report.problems == () and report.usable_dataset() == report.dataset
-    assert report.text() == "1 case(s) checked, 1 usable: 0 fixed, 0 warning, 0 excluded, 0 stop."
+    assert report.text() == "Checked: 1. Usable: 1. Found: no problems."
 
 
 def test_missing_file(good, tmp_path):
@@ -515,7 +515,7 @@ def test_report_as_text_and_dictionary(good, tmp_path):
     lines = report.text().splitlines()
     assert lines[0] == "Case bad" and lines[1].startswith("  excluded: ") and lines[1].endswith("does not exist.")
     assert lines[3] == "Case e" and lines[4].startswith("  warning: The label ")
-    assert lines[-1] == "3 case(s) checked, 2 usable: 0 fixed, 1 warning, 1 excluded, 0 stop."
+    assert lines[-1] == "Checked: 3. Usable: 2. Found: 1 excluded, 1 warning."
     content = report.to_dict()
     assert content["cases"] == 3 and content["excluded"] == ["bad"]
     assert content["problems"][0]["code"] == "label-empty" and content["problems"][1]["case_id"] == "bad"
