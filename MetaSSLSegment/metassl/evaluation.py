@@ -157,36 +157,45 @@ def evaluate_folder(
         progress: called with finished and all cases and the case's id.
 
     Raises:
-        InputError: nothing matches, a label of a folder has no prediction, or their geometries differ.
+        InputError: nothing matches, a label of a folder has no prediction (of a dataset.json: a note), a file cannot be
+            used, or the geometries of prediction and label differ.
     """
     predictions, labels = Path(predictions), Path(labels)
     for path in (predictions, labels):
         if not path.exists():
             raise InputError(f"{path} does not exist.", "Check the path.")
-    predicted = {_case_name(p): p for p in sorted(predictions.iterdir()) if is_image_file(p) and _is_labelmap(p)}
+    if not predictions.is_dir():
+        raise InputError(f"{predictions} is not a folder.", "Give the folder that holds the predictions.")
     if labels.is_dir():
         references = {stem(p): str(p) for p in sorted(labels.iterdir()) if is_image_file(p)}
-        dataset = _dataset_of(references)
-        lacking = sorted(set(references) - set(predicted))
-        if lacking and predicted.keys() & references.keys():
-            raise InputError(
-                f"{len(lacking)} labels in {labels} have no prediction in {predictions}: {_some(lacking)}.",
-                "Predict them too, or compare with a folder that holds the labels of the predicted cases only.",
-            )
-        notes: tuple[str, ...] = ()
+    elif labels.suffix == ".json":
+        known = Dataset.load(labels)
+        references = {case.id: case.label for case in known.cases if case.label}
     else:
-        dataset = Dataset.load(labels)
-        references = {case.id: case.label for case in dataset.cases if case.label}
-        without = sorted(set(predicted) - set(references))
-        notes = (f"Predictions without a label: {_some(without)}.",) if without else ()
-    matched = [name for name in references if name in predicted]
-    if not matched:
+        raise InputError(
+            f"{labels} is neither a folder nor a dataset.json.",
+            "Give the folder that holds the labels, or dataset.json.",
+        )
+    files = {stem(p): p for p in sorted(predictions.iterdir()) if is_image_file(p)}
+    predicted = _matched(files, references)
+    used = {stem(path) for path in predicted.values()}
+    without = sorted({_case_name(name) for name in files.keys() - used if _is_labelmap(name)} - set(predicted))
+    lacking = sorted(set(references) - set(predicted))
+    if not predicted:
         raise InputError(
             f"No prediction in {predictions} has the name of a label in {labels}.",
-            f"Predictions: {_some(sorted(predicted)) or 'none'}. Labels: {_some(sorted(references)) or 'none'}.",
+            f"Predictions: {_some(without) or 'none'}. Labels: {_some(lacking) or 'none'}.",
         )
+    if lacking and labels.is_dir():
+        raise InputError(
+            f"{len(lacking)} labels in {labels} have no prediction in {predictions}: {_some(lacking)}.",
+            "Predict them too, or compare with a folder that holds the labels of the predicted cases only.",
+        )
+    dataset = _dataset_of(labels, references) if labels.is_dir() else known
+    notes = [f"Predictions without a label: {_some(without)}."] if without else []
+    notes += [f"Labels without a prediction: {_some(lacking)}."] if lacking else []
     rows = []
-    for number, name in enumerate(matched, 1):
+    for number, name in enumerate(predicted, 1):
         image = read_image(predicted[name])
         reference = read_image(references[name])
         if not same_geometry(reference, image, 0.01):
@@ -198,25 +207,38 @@ def evaluate_folder(
         arrays = [read_label(path, dataset, reference) for path in (predicted[name], references[name])]
         rows += evaluate_case(name, *arrays, dataset.classes, spacing)
         if progress:
-            progress(number, len(matched), name)
-    return Evaluation(tuple(rows), notes)
+            progress(number, len(predicted), name)
+    return Evaluation(tuple(rows), tuple(notes))
 
 
-def _case_name(path: Path) -> str:
-    name = stem(path)
+def _matched(files: dict[str, Path], references: dict[str, str]) -> dict[str, Path]:
+    """Case id -> prediction, in the order of the labels; ``NAME_seg`` goes before ``NAME``, which may be the image."""
+    found = {}
+    for case in references:
+        name = next((case + ending for ending in (*ENDINGS, "") if case + ending in files), None)
+        if name is not None:
+            found[case] = files[name]
+    return found
+
+
+def _case_name(name: str) -> str:
     return next((name[: -len(e)] for e in ENDINGS if name.endswith(e)), name)
 
 
-def _is_labelmap(path: Path) -> bool:
+def _is_labelmap(name: str) -> bool:
     """Whether the file may be a prediction: not the regions or confidence beside it."""
-    return not stem(path).endswith(("_regions", "_confidence"))
+    return not name.endswith(("_regions", "_confidence"))
 
 
-def _dataset_of(references: dict[str, str]) -> Dataset:
+def _dataset_of(folder: Path, references: dict[str, str]) -> Dataset:
     """A data set whose classes are the values that occur in the label files."""
     values: set[int] = set()
     for path in references.values():
         values |= {int(v) for v in np.unique(sitk.GetArrayFromImage(read_image(path))) if v > 0}
+    if not values:
+        raise InputError(
+            f"All labels in {folder} are empty.", "Give dataset.json instead of the folder: it names the classes."
+        )
     classes = tuple(SegmentClass(f"class {v}", v, COLOURS[n % len(COLOURS)]) for n, v in enumerate(sorted(values)))
     return Dataset("labels", ("image",), classes, ())
 

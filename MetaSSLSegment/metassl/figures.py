@@ -5,6 +5,7 @@ radiologists look at them: the patient's left on the right of the picture, anter
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ PANEL = 250
 GAP = 8
 HEADER = 30
 TITLE = 36
-LEGEND = 64
+LINE = 28
+"""Height of a line of the legend."""
 SIDE = 34
 BACKGROUND, TEXT, FAINT = (18, 18, 20), (235, 235, 235), (150, 150, 155)
 OPACITY = 0.5
@@ -71,9 +73,12 @@ def case_figure(
         columns.append(("confidence", lambda cut: confidence_colour(confidence[cut])))
     foreground = next((a for a in (label, prediction) if a is not None and a.any()), image > image.mean())
     width = SIDE + len(columns) * (PANEL + GAP) + GAP
-    sheet = Image.new("RGB", (width, TITLE + HEADER + 3 * (PANEL + GAP) + LEGEND), BACKGROUND)
+    legend = _legend([name for name, _ in columns], classes, width - SIDE - GAP)
+    bottom = TITLE + HEADER + len(VIEWS) * (PANEL + GAP)
+    sheet = Image.new("RGB", (width, bottom + legend.height + GAP), BACKGROUND)
+    sheet.paste(legend, (SIDE, bottom + 6))
     draw = ImageDraw.Draw(sheet)
-    draw.text((GAP, 8), title, TEXT, _font(20))
+    draw.text((GAP, 8), _fitted(title, 20, width - 2 * GAP), TEXT, _font(20))
     for column, (name, _) in enumerate(columns):
         draw.text((SIDE + column * (PANEL + GAP) + PANEL / 2, TITLE + 6), name, TEXT, _font(16), anchor="ma")
     for row, view in enumerate(VIEWS):
@@ -85,7 +90,6 @@ def case_figure(
         for column, (_, layer) in enumerate(columns):
             panel = _panel(layer(cut), shown, flip=view != "axial")
             sheet.paste(panel, (SIDE + column * (PANEL + GAP), top))
-    _legend(draw, sheet, columns, classes)
     return sheet
 
 
@@ -136,25 +140,52 @@ def _sideways(text: str) -> Image.Image:
     return label.rotate(90, expand=True)
 
 
-def _legend(draw: ImageDraw.ImageDraw, sheet: Image.Image, columns, classes: Sequence[SegmentClass]) -> None:
-    """Two lines at the foot: classes and confidence scale, then regions."""
-    names = {name for name, _ in columns}
-    top = sheet.height - LEGEND + 6
-    entries = [[(c.name, c.colour) for c in classes] if names & {"label", "prediction"} else []]
-    entries.append([(f"{r.code} {r.name}", r.colour) for r in REGIONS] if "regions" in names else [])
-    for line, items in enumerate(entries):
-        x, y = SIDE, top + 28 * line
-        for name, colour in items:
-            draw.rectangle((x, y + 2, x + 16, y + 18), colour)
-            draw.text((x + 22, y), name, TEXT, _font(15))
-            x += 22 + draw.textlength(name, _font(15)) + 22
-    if "confidence" in names:
-        right = sheet.width - GAP - 16
-        bar = Image.fromarray(np.repeat(confidence_colour(np.linspace(0, 1, 120))[None], 16, 0))
-        sheet.paste(bar, (right - 120, top + 2))
-        draw.text((right - 128, top), "confidence  0", TEXT, _font(15), anchor="ra")
-        draw.text((right + 6, top), "1", TEXT, _font(15))
+def _legend(columns: Sequence[str], classes: Sequence[SegmentClass], width: int) -> Image.Image:
+    """Classes and confidence scale, then regions, on as many lines as the width needs."""
+    first, second = [], []
+    if {"label", "prediction"} & set(columns):
+        first += [(c.name, Image.new("RGB", (16, 16), c.colour)) for c in classes]
+    if "confidence" in columns:
+        first.append(("confidence", _confidence_bar()))
+    if "regions" in columns:
+        second += [(f"{r.code} {r.name}", Image.new("RGB", (16, 16), r.colour)) for r in REGIONS]
+    placed, x, line = [], 0, -1
+    for group in (first, second):
+        for n, (name, swatch) in enumerate(group):
+            name = _fitted(name, 15, width - swatch.width - 6)
+            needed = swatch.width + 6 + round(_font(15).getlength(name))
+            if n == 0 or x + needed > width:
+                x, line = 0, line + 1
+            placed.append((x, line * LINE, name, swatch))
+            x += needed + 22
+    legend = Image.new("RGB", (width, (line + 1) * LINE), BACKGROUND)
+    draw = ImageDraw.Draw(legend)
+    for x, y, name, swatch in placed:
+        legend.paste(swatch, (x, y + 3))
+        draw.text((x + swatch.width + 6, y), name, TEXT, _font(15))
+    return legend
 
 
+def _confidence_bar() -> Image.Image:
+    """The confidence scale with 0 and 1 at its ends."""
+    scale = Image.fromarray(np.repeat(confidence_colour(np.linspace(0, 1, 120))[None], 16, 0))
+    bar = Image.new("RGB", (152, 16), BACKGROUND)
+    bar.paste(scale, (16, 0))
+    draw = ImageDraw.Draw(bar)
+    draw.text((5, 8), "0", TEXT, _font(15), anchor="mm")
+    draw.text((146, 8), "1", TEXT, _font(15), anchor="mm")
+    return bar
+
+
+def _fitted(text: str, size: int, width: int) -> str:
+    """The text, shortened with dots when it is wider than ``width`` pixels."""
+    if _font(size).getlength(text) <= width:
+        return text
+    while text and _font(size).getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."
+
+
+@cache
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=size)

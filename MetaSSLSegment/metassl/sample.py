@@ -84,8 +84,8 @@ def make_case(seed: int, number: int) -> tuple[sitk.Image, sitk.Image]:
         number: of the case; each has its own random numbers.
     """
     random = np.random.default_rng((seed, number))
-    size = random.integers((40, 48, 40), (49, 57, 49))  # k, j, i
-    spacing = random.uniform((1.1, 1.0, 1.0), (1.6, 1.25, 1.25))
+    size = random.integers((32, 36, 32), (39, 43, 39))  # k, j, i
+    spacing = random.uniform((1.4, 1.3, 1.3), (1.8, 1.6, 1.6))
     position = _positions(size, spacing)
     shapes = _shapes(_warp(position, random), random)
     fine, label = _paint(position, shapes, random)

@@ -43,6 +43,17 @@ def test_a_longer_rod_by_hand():
     assert found.volume_difference_ml == pytest.approx(2 * 0.5 / 1000)
 
 
+def test_distances_do_not_depend_on_the_background_around():
+    random = np.random.default_rng(0)
+    label, prediction = (np.zeros((30, 40, 36), np.uint8) for _ in range(2))
+    label[10:16, 12:20, 8:15] = random.random((6, 8, 7)) > 0.3
+    prediction[11:17, 12:20, 9:16] = random.random((6, 8, 7)) > 0.3
+    near = (slice(9, 18), slice(11, 21), slice(7, 17))
+    whole = evaluate_case("a", prediction, label, ONE, (2, 1, 0.5))
+    assert whole == evaluate_case("a", prediction[near], label[near], ONE, (2, 1, 0.5))
+    assert whole[0].assd > 0
+
+
 @pytest.mark.parametrize(
     ("prediction", "label", "expected"),
     [
@@ -112,7 +123,27 @@ def test_a_dataset_gives_names_and_only_predicted_cases_count(folders):
     write(folders / "predictions" / "x_seg.nii.gz", cube((4, 4, 4), (8, 8, 8)))
     evaluation = evaluate_folder(folders / "predictions", folders / "dataset.json")
     assert [(r.case, r.name) for r in evaluation.rows] == [("a", "atrium"), ("b", "atrium")]
-    assert evaluation.notes == ("Predictions without a label: x.",)
+    assert evaluation.notes == ("Predictions without a label: x.", "Labels without a prediction: c.")
+    assert "Labels without a prediction: c." in evaluation.table()
+
+
+def test_case_ids_may_end_like_predictions(tmp_path):
+    for part, name in (
+        ("labels", "x_seg"),
+        ("labels", "y_regions"),
+        ("predictions", "x_seg"),
+        ("predictions", "y_regions_seg"),
+    ):
+        write(tmp_path / part / f"{name}.nii.gz", cube((4, 4, 4), (8, 8, 8)))
+    evaluation = evaluate_folder(tmp_path / "predictions", tmp_path / "labels")
+    assert [(r.case, r.dice) for r in evaluation.rows] == [("x_seg", 1), ("y_regions", 1)]
+    assert evaluation.notes == ()
+
+
+def test_a_labelmap_goes_before_an_image_of_the_same_case(folders):
+    write(folders / "predictions" / "a.nii.gz", cube((0, 0, 0), (3, 3, 3), value=3), (1, 1, 2))
+    evaluation = evaluate_folder(folders / "predictions", folders / "labels")
+    assert [r.dice for r in evaluation.rows] == [1, 0.75] and evaluation.notes == ()
 
 
 def test_a_label_without_prediction_is_an_error(folders):
@@ -138,3 +169,25 @@ def test_another_geometry_is_an_error_that_names_both(folders):
 def test_missing_folder(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         evaluate_folder(tmp_path / "no", tmp_path)
+
+
+def test_files_instead_of_folders_are_refused(folders):
+    prediction, label = folders / "predictions" / "a_seg.nii.gz", folders / "labels" / "a.nii.gz"
+    with pytest.raises(InputError, match=r"a_seg\.nii\.gz is not a folder"):
+        evaluate_folder(prediction, folders / "labels")
+    with pytest.raises(InputError, match=r"a\.nii\.gz is neither a folder nor a dataset\.json"):
+        evaluate_folder(folders / "predictions", label)
+
+
+def test_empty_labels_need_a_dataset(folders):
+    for name in "ab":
+        write(folders / "labels" / f"{name}.nii.gz", cube((0, 0, 0), (0, 0, 0)), (1, 1, 2))
+    with pytest.raises(InputError, match=r"All labels in .*labels are empty") as caught:
+        evaluate_folder(folders / "predictions", folders / "labels")
+    assert "dataset.json" in caught.value.hint
+
+
+def test_a_value_outside_the_classes_names_the_file(folders):
+    write(folders / "predictions" / "b_seg.nii.gz", cube((4, 4, 4), (8, 8, 8), value=7), (1, 1, 2))
+    with pytest.raises(InputError, match=r"b_seg\.nii\.gz has values outside the classes: 7"):
+        evaluate_folder(folders / "predictions", folders / "labels")

@@ -92,6 +92,27 @@ def test_nothing_is_drawn_at_the_edges():
     assert sheet.shape[1] <= 1600
 
 
+def test_long_names_and_many_classes_fit():
+    image, label = layers()
+    many = [SegmentClass(f"vertebra number {k} of the spine", k, (10 * k, 250 - 10 * k, 90)) for k in range(1, 21)]
+    for confidence in (None, image / 100):
+        sheet = np.asarray(
+            case_figure(image, label=label, confidence=confidence, classes=many, spacing=(1, 1, 1), title="case" * 90)
+        )
+        assert (sheet[-3:] == BACKGROUND).all() and (sheet[:, -3:] == BACKGROUND).all()
+        for segment in many:
+            assert (sheet == segment.colour).all(2).sum() >= 16 * 16, segment.name  # a whole legend square
+
+
+def test_regions_alone_have_a_whole_legend():
+    image, label = layers()
+    sheet = np.asarray(case_figure(image, regions=label // 4, classes=CLASSES, spacing=(1, 1, 1)))
+    assert (sheet[:, -3:] == BACKGROUND).all()
+    legend = sheet[TITLE + HEADER + 3 * (PANEL + GAP) :].reshape(-1, 3)
+    assert [(legend == r.colour).all(1).sum() for r in REGIONS] == [256] * 4
+    assert not (legend == CLASSES[0].colour).all(1).any()
+
+
 def test_confidence_scale_is_monotonous_in_brightness():
     brightness = confidence_colour(np.linspace(0, 1, 9)).sum(-1).astype(int)
     assert (np.diff(brightness) > 0).all()
