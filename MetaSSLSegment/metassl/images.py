@@ -86,13 +86,19 @@ class VolumeHeader:
 
 
 def volume_header(path: Path | str) -> VolumeHeader:
-    """Size and spacing of a volume file without reading its voxels (a DICOM series is read).
+    """Size and spacing of a volume without reading its voxels; of a DICOM series from its first and last slice.
 
     Raises:
         InputError: not a volume.
     """
-    source = read_image(path) if Path(path).is_dir() else read_header(path)
-    size, spacing = source.GetSize(), source.GetSpacing()
+    files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path)) if Path(path).is_dir() else (str(path),)
+    if not files:
+        raise InputError(f"{path} holds no DICOM series.", "Check the path, or make dataset.json again.")
+    source = read_header(files[0])
+    size, spacing = list(source.GetSize()), list(source.GetSpacing())
+    if len(files) > 1:
+        length = np.linalg.norm(np.subtract(read_header(files[-1]).GetOrigin(), source.GetOrigin()))
+        size[2], spacing[2] = len(files), length / (len(files) - 1)
     order = patient_axes(source)[::-1]
     return VolumeHeader(tuple(size[a] for a in order), tuple(float(spacing[a]) for a in order))
 

@@ -55,6 +55,11 @@ class Job:
         "MetaSSL regions of labelled crops: prediction against annotation, or prediction against prediction",
         choices=("annotation", "networks"),
     )
+    reliability: str = setting(
+        "worst-class",
+        "scale the MetaSSL loss by how well the labelled crops' worst class is predicted, or leave it as published",
+        choices=("worst-class", "off"),
+    )
     threshold_memory: float = setting(
         0.5, "share of the newest batch in the confidence thresholds (alpha)", low=0.0, high=1.0
     )

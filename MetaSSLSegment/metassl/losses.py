@@ -9,7 +9,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .dataset import IGNORE
-from .quadripartition import LABELLED, REFERENCE, SUPERVISED, UNLABELLED, AdaptiveThresholds, Branch, region_map
+from .quadripartition import (
+    LABELLED,
+    REFERENCE,
+    SUPERVISED,
+    UNLABELLED,
+    AdaptiveThresholds,
+    Branch,
+    region_map,
+    sum_over_ranks,
+)
 
 BACKGROUND_UC = 5
 """Code of UC background voxels inside the loss, where UC counts as two regions; 1 is then UC foreground."""
@@ -102,9 +111,10 @@ class HeterogeneousLoss(nn.Module):
         normalisation: "voxel" or "region", see ``weight_map``.
         partition: "annotation" or "networks".
         alpha, cap: see ``AdaptiveThresholds``.
+        reliability: "worst-class" scales the loss by ``reliability()``, "off" leaves it as published.
 
     Raises:
-        ValueError: an unknown weights, normalisation or partition.
+        ValueError: an unknown weights, normalisation, partition or reliability.
     """
 
     def __init__(
@@ -115,18 +125,23 @@ class HeterogeneousLoss(nn.Module):
         partition: str = "annotation",
         alpha: float = 0.5,
         cap: float = 0.9,
+        reliability: str = "worst-class",
     ):
         super().__init__()
         for name, value, allowed in (
             ("weights", weights, tuple(REGION_WEIGHTS)),
             ("normalisation", normalisation, ("voxel", "region")),
             ("partition", partition, ("annotation", "networks")),
+            ("reliability", reliability, ("worst-class", "off")),
         ):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
         self.normalisation = normalisation
         self.partition = partition
+        self.scaled = reliability == "worst-class"
         self.thresholds = AdaptiveThresholds(classes, alpha, cap)
+        # running intersections and sizes of the classes, for the Dice in ``reliability``
+        self.register_buffer("agreement", torch.zeros(2, classes, dtype=torch.float64))
         self.register_buffer("weights", torch.tensor(REGION_WEIGHTS[weights], dtype=torch.float64), persistent=False)
 
     def forward(
@@ -146,12 +161,38 @@ class HeterogeneousLoss(nn.Module):
         """
         valid = labels != IGNORE
         self.thresholds.update(pairs, valid, labelled)
+        self._measure_agreement([b for pair in pairs for b in (pair if symmetric else pair[1:])], labels[:labelled])
         directions = [(a, b, SUPERVISED, REFERENCE) for a, b in pairs]
         if symmetric:
             directions += [(b, a, REFERENCE, SUPERVISED) for a, b in pairs]
         results = [self._direction(*d, labels, valid, labelled) for d in directions]
         loss, shares = (torch.stack(values).mean(0) for values in zip(*results))
+        if self.scaled:
+            loss = loss * self.reliability()
         return HeterogeneousTerms(loss[LABELLED], loss[UNLABELLED], shares)
+
+    def reliability(self) -> Tensor:
+        """Factor of the loss, 0 to 1: the pseudo-labels' Dice of the worst class on recent labelled crops, to the fourth power.
+
+        Pseudo-labels teach only as far as their source has learnt every class from the annotations. Without this a
+        class that is hard to learn is unlearnt in short runs (not part of the article; see docs/benchmarks.md).
+        """
+        dice = self.agreement[0] / self.agreement[1].clamp(min=1e-9)
+        return dice[1:].where(self.agreement[1, 1:] > 0, 1).min().pow(4).float()
+
+    @torch.no_grad()
+    def _measure_agreement(self, references: list[Branch], labels: Tensor) -> None:
+        """Follow the references' overlap with the annotation over about the last ten steps, on all ranks."""
+        classes = self.agreement.shape[1]
+        counted = labels != IGNORE
+        expected = labels[counted]
+        now = torch.zeros_like(self.agreement)
+        for reference in references:
+            predicted = reference.label[: len(labels)][counted]
+            now[0] += 2 * torch.bincount(expected[predicted == expected], minlength=classes)
+            now[1] += torch.bincount(expected, minlength=classes) + torch.bincount(predicted, minlength=classes)
+        sum_over_ranks(now)
+        self.agreement.lerp_(now, 0.1)
 
     def _direction(
         self, trained: Branch, target: Branch, side: int, other: int, labels: Tensor, valid: Tensor, labelled: int

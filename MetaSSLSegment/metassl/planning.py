@@ -126,11 +126,15 @@ def pooling(patch: Sequence[int], spacing: Sequence[float], stages: int) -> tupl
 
 
 def kernels(spacing: Sequence[float], strides: Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:
-    """Kernel sizes per stage: 1 on an axis while it is more than twice as coarse as the finest, else 3."""
-    mm, found = np.array(spacing, dtype=float), []
+    """Kernel sizes per stage: 1 on an axis until it is at most twice as coarse as the finest, 3 from then on.
+
+    An axis too short to be halved further stays fine; the others must not lose their kernels to that.
+    """
+    mm, wide, found = np.array(spacing, dtype=float), np.zeros(3, bool), []
     for stride in strides:
         mm = mm * np.array(stride)
-        found.append(tuple(1 if m > 2 * mm.min() else 3 for m in mm))
+        wide |= mm <= 2 * mm.min()
+        found.append(tuple(3 if w else 1 for w in wide))
     return tuple(found)
 
 
@@ -196,9 +200,16 @@ def _foreground(case: Case, dataset: Dataset, image: sitk.Image) -> np.ndarray |
 
 
 def _ct_rule(values: np.ndarray) -> Intensity:
+    if not len(values):
+        raise InputError(
+            "No labelled case has a foreground voxel, so CT intensities cannot be planned.",
+            "Annotate at least one case, or correct its label.",
+        )
     lower, upper = (float(v) for v in np.percentile(values, (0.5, 99.5)))
+    if lower == upper:  # clipping to one value would erase the image
+        return Intensity("zscore")
     clipped = np.clip(values, lower, upper).astype(np.float64)
-    return Intensity("ct", lower, upper, float(clipped.mean()), float(max(clipped.std(), 1.0)))
+    return Intensity("ct", lower, upper, float(clipped.mean()), float(clipped.std()))
 
 
 def describe(plan: Plan) -> str:

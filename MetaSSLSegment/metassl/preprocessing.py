@@ -25,6 +25,8 @@ from .images import like, volume_header
 from .plan import Intensity, Plan
 
 CACHE_VERSION = 1
+VOXELS_IN_FLIGHT = 150_000_000
+"""Voxels of all channels that are preprocessed at the same time; each needs some 30 bytes."""
 SAME_SPACING = 0.01
 """Relative difference below which an axis is not resampled."""
 SMOOTH_FROM = 1.5
@@ -72,9 +74,12 @@ def to_grid(images: Sequence[sitk.Image], plan: Plan) -> tuple[np.ndarray, sitk.
     Returns:
         (channels, k, j, i) float32, and an image whose geometry is that of the array (its voxels mean nothing).
     """
-    resampled = [_resample(sitk.DICOMOrient(image, "LPS"), plan.spacing[::-1], sitk.sitkLinear) for image in images]
-    arrays = [normalise(sitk.GetArrayFromImage(image), rule) for image, rule in zip(resampled, plan.intensities)]
-    return np.stack(arrays), resampled[0]
+    # normalised first: resampling would blur the constant background that the statistics leave out
+    normalised = [
+        like(normalise(sitk.GetArrayViewFromImage(image), rule), image) for image, rule in zip(images, plan.intensities)
+    ]
+    resampled = [_resample(sitk.DICOMOrient(image, "LPS"), plan.spacing[::-1], sitk.sitkLinear) for image in normalised]
+    return np.stack([sitk.GetArrayViewFromImage(image) for image in resampled]), resampled[0]
 
 
 def label_to_grid(label: np.ndarray, reference: sitk.Image, plan: Plan) -> np.ndarray:
@@ -119,11 +124,11 @@ def build_cache(
         DiskError: not enough space.
         Stopped: ``should_stop`` said so; finished cases stay.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     cases = dataset.with_role("labelled", "unlabelled", "hold-out")
     missing = [case for case in cases if _cached(case, dataset, plan, folder) is None]
-    _require_space(missing, plan, folder)
-    workers = min(os.cpu_count() or 1, 4)
+    largest = _require_space(missing, plan, folder)
+    workers = max(1, min(os.cpu_count() or 1, 4, VOXELS_IN_FLIGHT // largest))
     waiting = list(reversed(missing))
     running: dict[Future, Case] = {}
     done = len(cases) - len(missing)
@@ -188,7 +193,10 @@ def _cached(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> CachedCas
     if not path.exists():
         return None
     content = read_json(path)
-    if content["fingerprint"] != _fingerprint(case, dataset, plan):
+    parts = ("image",) if case.role == "unlabelled" else ("image", "label", "foreground")
+    if content["fingerprint"] != _fingerprint(case, dataset, plan) or not all(
+        (folder / f"{case.id}.{part}.npy").exists() for part in parts
+    ):
         return None
     return CachedCase(case.id, case.role, folder, tuple(content["shape"]))
 
@@ -212,12 +220,25 @@ def _state(path: Path) -> tuple[int, int]:
     return sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0)
 
 
-def _require_space(cases: Sequence[Case], plan: Plan, folder: Path) -> None:
-    """Raise DiskError when the cache of these cases will not fit."""
-    needed = 0
+def _make_folder(folder: Path) -> None:
+    """Make the cache folder, or clear it of what a killed process left half written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for partial in folder.glob(".partial-*"):
+            partial.unlink()
+    except OSError as error:
+        raise DiskError(
+            f"Cannot write to {folder}: {error.strerror or error}.", "Choose a run folder that you may write to."
+        ) from error
+
+
+def _require_space(cases: Sequence[Case], plan: Plan, folder: Path) -> int:
+    """Raise DiskError when the cache of these cases will not fit; return the voxels of the largest case, at least 1."""
+    needed, largest = 0, 1
     for case in cases:
         header = volume_header(case.images[0])
         volume = math.prod(header.size) * math.prod(header.spacing) / math.prod(plan.spacing)
+        largest = max(largest, int(max(volume, math.prod(header.size)) * len(case.images)))
         needed += int(volume * (2 * len(case.images) + 1))
     free = shutil.disk_usage(folder).free
     if needed > 0.95 * free:
@@ -225,6 +246,7 @@ def _require_space(cases: Sequence[Case], plan: Plan, folder: Path) -> None:
             f"The preprocessed volumes need about {needed / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free.",
             "Free some disk space, choose a run folder on another disk, or a coarser --spacing.",
         )
+    return largest
 
 
 def _resample(image: sitk.Image, spacing: Sequence[float], interpolator: int) -> sitk.Image:

@@ -102,8 +102,7 @@ class AdaptiveThresholds(nn.Module):
                     confidence = branch.confidence[crops].flatten().double()  # float32 sums drift on large volumes
                     sums[0, stream, side] += torch.bincount(label, confidence, classes + 1)[:classes]
                     sums[1, stream, side] += torch.bincount(label, minlength=classes + 1)[:classes]
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(sums)
+        sum_over_ranks(sums)
         total, count = sums
         moved = self.alpha * total / (count + 1) + (1 - self.alpha) * self.tau
         self.tau.copy_(torch.where(count > 0, moved, self.tau))
@@ -111,3 +110,9 @@ class AdaptiveThresholds(nn.Module):
     def used(self, stream: int, branch: int) -> Tensor:
         """(classes,) float32 thresholds of one stream and branch, capped."""
         return self.tau[stream, branch].clamp(max=self.cap).float()
+
+
+def sum_over_ranks(values: Tensor) -> None:
+    """Add up a tensor over all ranks of a distributed run, in place; nothing to do in any other run."""
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(values)

@@ -135,11 +135,12 @@ class Trainer:
         self.method = build_method(plan, job).to(device)
         self.heterogeneous = HeterogeneousLoss(
             plan.network.out_channels,
-            job.weights,
-            job.normalisation,
-            job.partition,
-            job.threshold_memory,
-            job.threshold_cap,
+            weights=job.weights,
+            normalisation=job.normalisation,
+            partition=job.partition,
+            alpha=job.threshold_memory,
+            cap=job.threshold_cap,
+            reliability=job.reliability,
         ).to(device)
         self.optimizer = torch.optim.AdamW(
             self.method.trained_parameters(), lr=job.learning_rate, weight_decay=job.weight_decay
@@ -326,6 +327,7 @@ class Trainer:
                 name: {region.code: round(share, 5) for region, share in zip(REGIONS, shares[stream])}
                 for name, stream in (("labelled", LABELLED), ("unlabelled", UNLABELLED))
             }
+            fields["reliability"] = round(float(self.heterogeneous.reliability()), 5)
             fields["thresholds"] = {
                 f"{name} {side}": [round(t, 5) for t in tau.used(stream, branch).tolist()]
                 for name, stream in (("labelled", LABELLED), ("unlabelled", UNLABELLED))

@@ -131,3 +131,30 @@ def test_planning_can_be_stopped(tmp_path):
 def test_description_says_patch_and_network(tmp_path):
     text = describe(make_plan(dataset_of(tmp_path, [noise((16, 16, 16))]), Job()))
     assert "patch 16 x 16 x 16" in text and "small" in text and "z-score" in text
+
+
+@pytest.mark.parametrize("size", [(20, 128, 128), (6, 64, 64)])
+def test_flat_volumes_keep_in_plane_kernels_in_deep_stages(size):
+    _, strides = patch_and_strides(size, (1, 1, 1), 1_000_000, 6)
+    assert set(kernels((1, 1, 1), strides)) == {(3, 3, 3)}
+
+
+def test_ct_without_foreground_is_refused(tmp_path):
+    dataset = dataset_of(tmp_path, [hounsfield()], channels=("CT",))
+    write(tmp_path / "0-label.nrrd", np.zeros((12, 12, 12), np.uint8))
+    with pytest.raises(InputError, match="No labelled case has a foreground voxel") as caught:
+        make_plan(dataset, Job())
+    assert "Annotate" in caught.value.hint
+
+
+def test_ct_rule_fits_any_unit(tmp_path):
+    rules = [
+        make_plan(dataset_of(tmp_path, [hounsfield() * unit], channels=("CT",)), Job()).intensities[0]
+        for unit in (1.0, 0.001)
+    ]
+    assert rules[1].std == pytest.approx(rules[0].std / 1000)
+
+
+def test_one_foreground_value_leaves_nothing_to_clip(tmp_path):
+    array = np.where(hounsfield() < 0, -1000, 40).astype(np.int16)
+    assert make_plan(dataset_of(tmp_path, [array], channels=("CT",)), Job()).intensities == (Intensity("zscore"),)

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from metassl import preprocessing
 from metassl.dataset import IGNORE, Case, Dataset, SegmentClass
 from metassl.errors import DiskError, InputError, Stopped
 from metassl.images import volume_header
 from metassl.plan import Intensity, NetworkPlan, Plan
 from metassl.preprocessing import build_cache, label_to_grid, normalise, to_grid
-from volumes import write
+from volumes import write, write_dicom
 
 NETWORK = NetworkPlan("small", 1, 3, (4, 8, 8), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 2), (2, 2, 2)))
 ZSCORE = Intensity("zscore")
@@ -194,3 +195,52 @@ def test_header_is_in_patient_axes(tmp_path, direction, size, spacing):
     oriented = sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS")
     assert header.size == oriented.GetSize()[::-1] == size
     assert header.spacing == pytest.approx(oriented.GetSpacing()[::-1]) == spacing
+
+
+@pytest.mark.parametrize("spacing", [1.4, 2.0])
+def test_air_does_not_count_after_resampling_either(spacing):
+    array = np.zeros((48, 48, 48), np.float32)
+    array[12:36, 12:36, 12:36] = np.random.default_rng(0).normal(300, 50, (24, 24, 24))
+    result, _ = to_grid([sitk.GetImageFromArray(array)], plan_of((spacing,) * 3))
+    middle = slice(int(18 / spacing), int(30 / spacing))
+    assert result.min() < -5 and abs(result[0, middle, middle, middle].mean()) < 0.1
+
+
+def test_a_case_whose_array_is_gone_is_done_again(dataset, tmp_path):
+    cases = build_cache(dataset, plan_of(), tmp_path / "cache")
+    (tmp_path / "cache" / "a.foreground.npy").unlink()
+    assert build_cache(dataset, plan_of(), tmp_path / "cache") == cases
+    assert len(cases[0].foreground()[1]) == 27
+
+
+def test_what_a_killed_process_left_is_removed(dataset, tmp_path):
+    left = tmp_path / "cache" / ".partial-1-a.image.npy"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    build_cache(dataset, plan_of(), tmp_path / "cache")
+    assert not left.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(dataset, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DiskError, match=r"Cannot write to .*cache"):
+        build_cache(dataset, plan_of(), tmp_path / "file" / "cache")
+
+
+def test_large_cases_are_done_one_at_a_time(dataset, tmp_path, monkeypatch):
+    seen = []
+    pool = preprocessing.ThreadPoolExecutor
+    monkeypatch.setattr(preprocessing, "ThreadPoolExecutor", lambda workers: seen.append(workers) or pool(workers))
+    monkeypatch.setattr(preprocessing, "VOXELS_IN_FLIGHT", 10)
+    build_cache(dataset, plan_of(), tmp_path / "cache")
+    assert seen == [1]
+
+
+def test_header_of_a_dicom_series_needs_no_voxels(tmp_path, monkeypatch):
+    folder = write_dicom(tmp_path / "series", np.zeros((5, 6, 7)))
+    monkeypatch.setattr("SimpleITK.ReadImage", lambda *_: pytest.fail("voxels were read"))
+    header = volume_header(folder)
+    assert (header.size, header.spacing) == ((5, 6, 7), (2.0, 1.0, 1.0))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"empty holds no DICOM series"):
+        volume_header(tmp_path / "empty")
