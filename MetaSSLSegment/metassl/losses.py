@@ -172,10 +172,11 @@ class HeterogeneousLoss(nn.Module):
         return HeterogeneousTerms(loss[LABELLED], loss[UNLABELLED], shares)
 
     def reliability(self) -> Tensor:
-        """Factor of the loss, 0 to 1: the pseudo-labels' Dice of the worst class on recent labelled crops, to the fourth power.
+        """Factor of the loss, 0 to 1: the fourth power of the pseudo-labels' Dice of the worst class.
 
-        Pseudo-labels teach only as far as their source has learnt every class from the annotations. Without this a
-        class that is hard to learn is unlearnt in short runs (not part of the article; see docs/benchmarks.md).
+        The Dice is that of recent labelled crops: pseudo-labels teach only as far as their source has learnt every
+        class from the annotations. Without this a class that is hard to learn is unlearnt in short runs (not part of
+        the article; see docs/benchmarks.md).
         """
         dice = self.agreement[0] / self.agreement[1].clamp(min=1e-9)
         return dice[1:].where(self.agreement[1, 1:] > 0, 1).min().pow(4).float()

@@ -100,7 +100,7 @@ def test_reliability_follows_about_the_last_ten_steps():
         branch = wrong if step < 20 else right
         loss([(branch, branch)], labels, 1, symmetric=False)
         values.append(loss.reliability().item())
-    assert values[19] == 0 and 0.2 < values[29] < 0.9 and values[39] > 0.8
+    assert values[19] == 0 and 0.1 < values[29] < 0.8 and values[39] > 0.6
 
 
 def test_symmetric_loss_is_the_mean_of_both_directions():
