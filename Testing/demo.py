@@ -1,6 +1,6 @@
 """The main job from the command line, on sample data or on a folder of real data: what `make demo` runs.
 
-    python Testing/demo.py --out demo [--data FOLDER] [--minutes 1]
+    python Testing/demo.py --out demo [--data FOLDER] [--minutes 1.5]
 
 Trains twice for the same time, supervised only and Mean Teacher with MetaSSL, segments the test cases with both,
 compares them with the labels, and draws one picture per test case. With --data, FOLDER is anything that `metassl
@@ -22,6 +22,7 @@ import numpy as np
 import SimpleITK as sitk
 from metassl.dataset import Dataset
 from metassl.figures import write_case_figure
+from metassl.images import read_image, volume_header
 from metassl.layouts import prepare
 
 TRAINED = {"supervised only": ("--method", "supervised"), "Mean Teacher + MetaSSL": ("--method", "mean-teacher")}
@@ -48,23 +49,27 @@ def real_dataset(folder: Path) -> Dataset:
     return dataset.with_roles(roles)
 
 
+def array(path: Path | str) -> np.ndarray:
+    """The voxels (k, j, i) of a volume in LPS orientation."""
+    return sitk.GetArrayFromImage(sitk.DICOMOrient(read_image(path), "LPS"))
+
+
 def draw(dataset: Dataset, predictions: Path, pictures: Path) -> None:
     """One picture per test case."""
     for case in dataset.with_role("ignored"):
 
         def layer(kind: str, name: str = case.id) -> np.ndarray:
-            return sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.ReadImage(str(predictions / f"{name}_{kind}.nii.gz"))))
+            return array(predictions / f"{name}_{kind}.nii.gz")
 
-        image = sitk.DICOMOrient(sitk.ReadImage(case.images[0], sitk.sitkFloat32))
         write_case_figure(
             pictures / f"{case.id}.png",
-            sitk.GetArrayFromImage(image),
-            label=sitk.GetArrayFromImage(sitk.DICOMOrient(sitk.ReadImage(case.label))),
+            array(case.images[0]),
+            label=array(case.label),
             prediction=layer("seg"),
             regions=layer("regions"),
             confidence=layer("confidence"),
             classes=dataset.classes,
-            spacing=image.GetSpacing()[::-1],
+            spacing=volume_header(case.images[0]).spacing,
             title=case.id,
         )
 
@@ -87,27 +92,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("demo"))
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--minutes", type=float, default=1.0, help="training time of each model")
+    parser.add_argument("--minutes", type=float, default=1.5, help="training time of each model")
     args = parser.parse_args()
     begin = time.time()
     shutil.rmtree(args.out, ignore_errors=True)
     args.out.mkdir(parents=True)
     if args.data:
         dataset = real_dataset(args.data)
-        tests = dataset.with_role("ignored")[:4]  # as many as one looks at
-        dataset = replace(dataset, cases=tuple(c for c in dataset.cases if c.role != "ignored" or c in tests))
+        shown = dataset.with_role("ignored")[:4]  # as many as one looks at
+        dataset = replace(dataset, cases=tuple(c for c in dataset.cases if c.role != "ignored" or c in shown))
         dataset.save(args.out / "dataset.json")
     else:
         metassl("sample", "--out", args.out / "sample")
         dataset = Dataset.load(args.out / "sample" / "dataset.json")
         dataset.save(args.out / "dataset.json")
-    images = [image for case in dataset.with_role("ignored") for image in case.images]
+    tests = args.out / "tests.json"
+    replace(dataset, cases=dataset.with_role("ignored")).save(tests)
     tables = {}
     for name, options in TRAINED.items():
-        folder = args.out / name.replace(" ", "-").lower()
+        folder = args.out / name.replace(" + ", "-").replace(" ", "-").lower()
         metassl("train", args.out / "dataset.json", "--out", folder, "--minutes", args.minutes, *options)
-        metassl("predict", folder / "model", *images, "--out", folder / "predictions")
-        metassl("evaluate", folder / "predictions", args.out / "dataset.json", "--out", folder)
+        metassl("predict", folder / "model", tests, "--out", folder / "predictions")
+        metassl("evaluate", folder / "predictions", tests, "--out", folder)
         tables[name] = folder
     draw(dataset, folder / "predictions", args.out / "pictures")
     summary(tables)

@@ -65,6 +65,6 @@ def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextMan
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that the device or the machine has too little memory."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -77,7 +77,7 @@ def weight_map(code: Tensor, weights: Tensor, normalisation: str) -> Tensor:
     table[1:5] = weights
     table[BACKGROUND_UC] = weights[0]
     size = count if normalisation == "region" else count[1:].sum()
-    return (table / (size + 1)).float()[code]
+    return (table / (size + 1))[code]
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,8 @@ class HeterogeneousLoss(nn.Module):
         self.scaled = reliability == "worst-class"
         self.thresholds = AdaptiveThresholds(classes, alpha, cap)
         # running intersections and sizes of the classes, for the Dice in ``reliability``
-        self.register_buffer("agreement", torch.zeros(2, classes, dtype=torch.float64))
-        self.register_buffer("weights", torch.tensor(REGION_WEIGHTS[weights], dtype=torch.float64), persistent=False)
+        self.register_buffer("agreement", torch.zeros(2, classes))
+        self.register_buffer("weights", torch.tensor(REGION_WEIGHTS[weights]), persistent=False)
 
     def forward(
         self, pairs: list[tuple[Branch, Branch]], labels: Tensor, labelled: int, symmetric: bool
@@ -179,7 +179,7 @@ class HeterogeneousLoss(nn.Module):
         the article; see docs/benchmarks.md).
         """
         dice = self.agreement[0] / self.agreement[1].clamp(min=1e-9)
-        return dice[1:].where(self.agreement[1, 1:] > 0, 1).min().pow(4).float()
+        return dice[1:].where(self.agreement[1, 1:] > 0, 1).min().pow(4)
 
     @torch.no_grad()
     def _measure_agreement(self, references: list[Branch], labels: Tensor) -> None:

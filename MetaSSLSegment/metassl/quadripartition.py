@@ -80,7 +80,7 @@ class AdaptiveThresholds(nn.Module):
             raise ValueError(f"cap is {cap}; it must be above 0 and at most 1")
         self.alpha = alpha
         self.cap = cap
-        self.register_buffer("tau", torch.full((2, 2, classes), float(initial), dtype=torch.float64))
+        self.register_buffer("tau", torch.full((2, 2, classes), float(initial)))
 
     @torch.no_grad()
     def update(self, pairs: list[tuple[Branch, Branch]], valid: Tensor, labelled: int) -> None:
@@ -92,24 +92,27 @@ class AdaptiveThresholds(nn.Module):
             labelled: number of labelled crops.
         """
         classes = self.tau.shape[-1]
-        sums = torch.zeros(2, *self.tau.shape, dtype=torch.float64, device=self.tau.device)
+        # in float64, since float32 sums drift on large volumes; Apple GPUs have none
+        device = "cpu" if self.tau.device.type == "mps" else self.tau.device
+        sums = torch.zeros(2, *self.tau.shape, dtype=torch.float64, device=device)
         streams = ((LABELLED, slice(None, labelled)), (UNLABELLED, slice(labelled, None)))
         for pair in pairs:
             for stream, crops in streams:
                 for side, branch in enumerate(pair):
                     # ignored voxels go into one class too many, which is cut off again
-                    label = branch.label[crops].masked_fill(~valid[crops], classes).flatten()
-                    confidence = branch.confidence[crops].flatten().double()  # float32 sums drift on large volumes
+                    label = branch.label[crops].masked_fill(~valid[crops], classes).flatten().to(device)
+                    confidence = branch.confidence[crops].flatten().to(device).double()
                     sums[0, stream, side] += torch.bincount(label, confidence, classes + 1)[:classes]
                     sums[1, stream, side] += torch.bincount(label, minlength=classes + 1)[:classes]
         sum_over_ranks(sums)
         total, count = sums
-        moved = self.alpha * total / (count + 1) + (1 - self.alpha) * self.tau
+        mean, count = (total / (count + 1)).to(self.tau), count.to(self.tau)
+        moved = self.alpha * mean + (1 - self.alpha) * self.tau
         self.tau.copy_(torch.where(count > 0, moved, self.tau))
 
     def used(self, stream: int, branch: int) -> Tensor:
         """(classes,) float32 thresholds of one stream and branch, capped."""
-        return self.tau[stream, branch].clamp(max=self.cap).float()
+        return self.tau[stream, branch].clamp(max=self.cap)
 
 
 def sum_over_ranks(values: Tensor) -> None:

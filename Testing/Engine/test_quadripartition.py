@@ -121,7 +121,7 @@ def update_on_rank(rank, address, results):
 
 
 def test_two_ranks_have_the_thresholds_of_one_process_with_both_batches(tmp_path):
-    results = [torch.zeros(2, 2, 3, dtype=torch.float64).share_memory_() for _ in range(2)]
+    results = [torch.zeros(2, 2, 3).share_memory_() for _ in range(2)]
     address = (tmp_path / "rendezvous").as_uri()
     multiprocessing.spawn(update_on_rank, (address, results), nprocs=2)
     alone = AdaptiveThresholds(3)
