@@ -39,7 +39,7 @@ def real_dataset(folder: Path) -> Dataset:
     dataset, _ = prepare(folder)
     split = folder / "split.json"
     if split.exists():
-        parts = json.loads(split.read_text())
+        parts = json.loads(split.read_text(encoding="utf-8"))
         labelled, test, pool = (set(parts[key]) for key in ("labelled_4", "test", "pool"))
     else:
         names = [case.id for case in dataset.cases if case.label]
@@ -76,7 +76,10 @@ def draw(dataset: Dataset, predictions: Path, pictures: Path) -> None:
 
 def summary(folders: dict[str, Path]) -> None:
     """The models' mean metrics beside each other."""
-    found = {name: json.loads((folder / "metrics.json").read_text())["summary"] for name, folder in folders.items()}
+    found = {
+        name: json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["summary"]
+        for name, folder in folders.items()
+    }
     classes = list(next(iter(found.values())))
     print(f"\nDice on the test cases after equal training time\n\n{'':<24}" + "".join(f"{c:>14}" for c in classes))
     for name, metrics in found.items():

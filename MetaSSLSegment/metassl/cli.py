@@ -24,7 +24,8 @@ EXIT_CODES = """exit codes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit code."""
     args = build_parser().parse_args(arguments)
-    reporter = Reporter(events=getattr(args, "events", False))
+    _speak_safely(args.events)
+    reporter = Reporter(args.events)
     try:
         return args.command(args, reporter) or 0
     except Exception as error:
@@ -36,6 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         reporter.error(Stopped("Interrupted."))
         return Stopped.exit_code
+
+
+def _speak_safely(events: bool) -> None:
+    """Names that the terminal's character set lacks must not end a run; programs read UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace", **({"encoding": "utf-8"} if events else {}))
 
 
 def explain(error: Exception) -> MetaSSLError:
@@ -112,7 +119,7 @@ def _sample(args: argparse.Namespace, reporter: Reporter) -> None:
     from .sample import make_sample
 
     counts = {"labelled": args.labelled, "unlabelled": args.unlabelled, "test": args.test}
-    path = make_sample(args.out, seed=args.seed, progress=_progress(reporter, "sample"), **counts)
+    path = make_sample(args.out, seed=args.seed, progress=reporter.phase("sample"), **counts)
     reporter.info(f"Wrote {path}")
     reporter.event("done", dataset=str(path))
 
@@ -146,7 +153,7 @@ def _prepare(args: argparse.Namespace, reporter: Reporter) -> None:
 
     roles = {role: getattr(args, role.replace("-", "_")) for role in ROLES}
     chosen = {role: cases for role, cases in roles.items() if cases}
-    dataset, notes = prepare(args.source, name=args.name, roles=chosen, progress=_progress(reporter, "reading"))
+    dataset, notes = prepare(args.source, name=args.name, roles=chosen, progress=reporter.phase("reading"))
     dataset.save(args.out)
     for note in notes:
         reporter.info(note)
@@ -173,9 +180,7 @@ def _check(args: argparse.Namespace, reporter: Reporter) -> int:
     from .checking import check_dataset
 
     with stop_requests(args.events) as should_stop:
-        report = check_dataset(
-            Dataset.load(args.dataset), progress=_progress(reporter, "checking"), should_stop=should_stop
-        )
+        report = check_dataset(Dataset.load(args.dataset), progress=reporter.phase("checking"), should_stop=should_stop)
     print(report.text(), file=sys.stderr if args.events else sys.stdout)
     report.usable_dataset()
     reporter.event("done", report=report.to_dict())
@@ -310,7 +315,7 @@ def _predict(args: argparse.Namespace, reporter: Reporter) -> None:
             overlap=args.overlap,
             mirror=args.mirror,
             keep_largest=args.keep_largest,
-            progress=_progress(reporter, "segmenting"),
+            progress=reporter.phase("segmenting"),
             should_stop=should_stop,
             warn=reporter.warning,
         )
@@ -336,7 +341,7 @@ def _add_evaluate(commands) -> None:
 def _evaluate(args: argparse.Namespace, reporter: Reporter) -> None:
     from .evaluation import evaluate_folder
 
-    evaluation = evaluate_folder(args.predictions, args.labels, progress=_progress(reporter, "evaluating"))
+    evaluation = evaluate_folder(args.predictions, args.labels, progress=reporter.phase("evaluating"))
     evaluation.write(args.out or args.predictions)
     print(evaluation.table(), file=sys.stderr if args.events else sys.stdout)
     reporter.event("done", out=str(args.out or args.predictions))
@@ -404,7 +409,3 @@ class stop_requests:
     def _read(self) -> None:
         sys.stdin.readline()  # "" at the end of standard input: the parent is gone
         self._stop.set()
-
-
-def _progress(reporter: Reporter, phase: str) -> Callable[..., None]:
-    return lambda done, total, text="": reporter.progress(phase, done, total, text)

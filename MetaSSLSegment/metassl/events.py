@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -92,6 +93,10 @@ class Reporter:
             self._open_line = share < 1
         else:
             _write(sys.stderr, bar.rstrip() + "\n")
+
+    def phase(self, name: str) -> Callable[..., None]:
+        """A function (done, total, text="") that shows the progress of one phase."""
+        return lambda done, total, text="": self.progress(name, done, total, text)
 
     def _keep(self, name: str, line: str) -> None:
         if self._folder is None:

@@ -75,12 +75,10 @@ def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -
     if plan is None:
         dataset = usable_dataset(dataset, job, reporter, should_stop)
         dataset.save(run.dataset_file)
-        plan = make_plan(dataset, job, device.type, progress=_progress(reporter, "planning"), should_stop=should_stop)
+        plan = make_plan(dataset, job, device.type, progress=reporter.phase("planning"), should_stop=should_stop)
         plan.save(run.plan_file)
     reporter.info(describe(plan))
-    cases = build_cache(
-        dataset, plan, run.cache, progress=_progress(reporter, "preprocessing"), should_stop=should_stop
-    )
+    cases = build_cache(dataset, plan, run.cache, progress=reporter.phase("preprocessing"), should_stop=should_stop)
     while True:
         try:
             return Trainer(run, job, dataset, plan, cases, device, reporter).run_to_end(should_stop)
@@ -100,7 +98,7 @@ def usable_dataset(dataset: Dataset, job: Job, reporter: Reporter, should_stop: 
     Raises:
         InputError: nothing is left to train on.
     """
-    report = check_dataset(dataset, progress=_progress(reporter, "checking"), should_stop=should_stop)
+    report = check_dataset(dataset, progress=reporter.phase("checking"), should_stop=should_stop)
     if report.problems:
         reporter.info(report.text())
     for problem in report.problems:
@@ -160,6 +158,9 @@ class Trainer:
         self.seconds = 0.0
         self.diverged = 0
         self.hold_out: dict[str, Any] | None = None
+        self.last_checkpoint = time.monotonic()
+        self.last_metrics = 0.0
+        self.collected: list[dict[str, Tensor]] = []
         self.resume()
 
     def run_to_end(self, should_stop: Callable[[], bool]) -> dict[str, Any]:
@@ -199,9 +200,6 @@ class Trainer:
             f"Training {self.job.method}{loss} on {counts['labelled']} labelled and {counts['unlabelled']} unlabelled "
             f"cases" + (f", going on after step {self.iteration}" if self.iteration else "")
         )
-        self.last_checkpoint = time.monotonic()
-        self.last_metrics = 0.0
-        self.collected: list[Tensor] = []
 
     def loss_name(self) -> str:
         """The unlabelled loss as people call it."""
@@ -453,10 +451,6 @@ def forget_events_after(path, iteration: int) -> None:
         return
     kept = [e for e in read_events(path) if not isinstance(e.get("iteration"), int) or e["iteration"] <= iteration]
     write_text(path, "".join(json.dumps(event) + "\n" for event in kept))
-
-
-def _progress(reporter: Reporter, phase: str) -> Callable[[int, int, str], None]:
-    return lambda done, total, text="": reporter.progress(phase, done, total, text)
 
 
 def _smaller(plan: Plan) -> Plan:

@@ -64,7 +64,7 @@ def execute(run: Run, args: argparse.Namespace) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
 
     def metassl(*arguments: str) -> None:
-        with open(folder / "log.txt", "a") as log:
+        with open(folder / "log.txt", "a", encoding="utf-8") as log:
             command = [sys.executable, "-m", "metassl", *arguments]
             subprocess.run(command, stdout=log, stderr=log, check=True, env=environment)
 
@@ -77,7 +77,9 @@ def execute(run: Run, args: argparse.Namespace) -> None:
         metassl("train", "--resume", str(trained))
     else:
         metassl("train", str(dataset), "--out", str(trained), "--seed", str(run.seed), *budget, *run.options)
-    tests = [str(args.data / "images" / f"{case}.nii.gz") for case in json.loads(split.read_text())["test"]]
+    tests = [
+        str(args.data / "images" / f"{case}.nii.gz") for case in json.loads(split.read_text(encoding="utf-8"))["test"]
+    ]
     results = folder / "predictions"
     metassl("predict", str(trained / "model"), *tests, "--out", str(results), "--threads", str(args.threads))
     metassl("evaluate", str(results), str(dataset), "--out", str(folder))
@@ -89,16 +91,16 @@ def execute(run: Run, args: argparse.Namespace) -> None:
         "options": run.options,
         "training_seconds": training_seconds(trained),
         "machine": machine(),
-        "metrics": json.loads((folder / "metrics.json").read_text()),
+        "metrics": json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
     }
     partial = folder / "result.json.partial"
-    partial.write_text(json.dumps(content, indent=1))
+    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
     partial.replace(result)
 
 
 def training_seconds(run: Path) -> float:
     """Seconds in the training loop, from the last event of the run."""
-    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     return [event["seconds"] for event in events if event["event"] == "checkpoint"][-1]
 
 
@@ -106,14 +108,16 @@ def machine() -> str:
     """Processor and number of cores."""
     name = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        models = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
+        models = [
+            x for x in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if x.startswith("model name")
+        ]
         name = models[0].split(":", 1)[1].strip() if models else name
     return f"{name}, {os.cpu_count()} cores"
 
 
 def results(folder: Path) -> list[dict]:
     """All finished runs below a folder."""
-    return [json.loads(path.read_text()) for path in sorted(folder.rglob("result.json"))]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("result.json"))]
 
 
 def case_values(result: dict, metric: str) -> dict[str, float]:

@@ -1,14 +1,17 @@
 import json
+import os
 import signal
 import subprocess
 import sys
 from dataclasses import fields
 
+import numpy as np
 import pytest
 from metassl import __version__
 from metassl.cli import build_parser, explain, main, stop_requests
 from metassl.errors import DiskError, InputError, OutOfMemoryError
 from metassl.job import Job
+from volumes import label, write
 
 COMMANDS = ("sample", "prepare", "check", "train", "predict", "evaluate", "info")
 HEAVY = ("torch", "monai", "skimage", "SimpleITK", "numpy")
@@ -73,6 +76,16 @@ def test_prepare_and_check_from_the_command_line(tmp_path):
     (tmp_path / "s" / "images" / "sample_000.nii.gz").write_bytes(b"junk")
     bad = metassl("check", tmp_path / "d.json")
     assert bad.returncode == 2 and "sample_000" in bad.stdout and "cannot be read" in bad.stdout
+
+
+def test_names_that_the_terminal_cannot_show_do_no_harm(tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    write(tmp_path / "Fälle" / "images" / "ü.nii.gz", np.zeros((6, 6, 6)))  # constant: something to say about it
+    write(tmp_path / "Fälle" / "labels" / "ü.nii.gz", label(1))
+    made = metassl("prepare", tmp_path / "Fälle", "--out", tmp_path / "d.json", env=environment)
+    assert made.returncode == 0, made.stderr
+    checked = metassl("check", tmp_path / "d.json", env=environment)
+    assert checked.returncode == 2 and "\\xfc" in checked.stdout and "Traceback" not in checked.stderr
 
 
 def test_an_error_is_the_last_event(tmp_path):

@@ -111,7 +111,7 @@ def test_folders_are_matched_by_name(folders):
     with open(folders / "out" / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["case"] for row in rows] == ["a", "b"] and float(rows[1]["dice"]) == 0.75
-    stored = json.loads((folders / "out" / "metrics.json").read_text())
+    stored = json.loads((folders / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert stored["summary"]["mean"]["dice"]["mean"] == pytest.approx(0.875)
     assert stored["rows"][1]["volume_difference_ml"] == 0
     assert "0.875 +- 0.177" in evaluation.table()

@@ -54,7 +54,7 @@ def test_events_and_texts_are_kept_in_the_run_folder(tmp_path, capsys):
     kept = read_events(tmp_path / "events.jsonl")
     assert [e["event"] for e in kept] == ["metrics", "warning", "error"]
     assert kept[2]["code"] == 2 and kept[2]["hint"] == "mend it"
-    log = (tmp_path / "log.txt").read_text()
+    log = (tmp_path / "log.txt").read_text(encoding="utf-8")
     assert "Warning: careful" in log and "Error: bad file" in log and "mend it" in log
     assert [e["iteration"] for e in read_events(tmp_path / "events.jsonl", "metrics")] == [3]
 

@@ -58,7 +58,7 @@ def test_dataset_round_trip_is_relative_to_its_folder(tmp_path):
     dataset = dataset_of(tmp_path, ignore_value=9)
     dataset.save(tmp_path / "dataset.json")
     assert Dataset.load(tmp_path / "dataset.json") == dataset
-    stored = json.loads((tmp_path / "dataset.json").read_text())
+    stored = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
     assert stored["cases"][0]["images"] == ["images/a.nrrd"]
     assert stored["cases"][1]["images"] == ["/elsewhere/b.nrrd"]
 

@@ -68,7 +68,7 @@ def test_two_channels_with_every_fixable_problem(tmp_path):
     assert label.GetSize() == original.GetSize() and label.GetOrigin() == original.GetOrigin()
     report = json.loads((tmp_path / "out" / "ü.json").read_text(encoding="utf-8"))
     assert len(report["images"]) == 2
-    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     codes = {e["code"] for e in events if e["event"] == "problem"}
     assert {"label-float", "label-resampled"} <= codes
 
@@ -83,7 +83,7 @@ def test_slicer_segmentations_and_dicom(tmp_path):
             geometry = {"spacing": reference.GetSpacing(), "origin": reference.GetOrigin()}
             write(source / f"patient {number}.seg.nrrd", label, metadata=segments(("Tumor", 1)), **geometry)
     out = train_and_predict(source, tmp_path, source / "patient 2")
-    dataset = json.loads((tmp_path / "dataset.json").read_text())
+    dataset = json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))
     assert [c["name"] for c in dataset["classes"]] == ["Tumor"]
     assert (out / "patient 2_seg.nii.gz").exists()
 
@@ -102,4 +102,6 @@ def test_label_values_come_back(tmp_path, values):
     out = train_and_predict(source, tmp_path, source / "2.nrrd")
     found = set(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(out / "2_seg.nii.gz")))))
     assert found <= {0, *values}
-    assert [c["value"] for c in json.loads((tmp_path / "dataset.json").read_text())["classes"]] == list(values)
+    assert [c["value"] for c in json.loads((tmp_path / "dataset.json").read_text(encoding="utf-8"))["classes"]] == list(
+        values
+    )

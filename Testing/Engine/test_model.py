@@ -136,7 +136,7 @@ def test_models_are_found_newest_first(tmp_path, tiny_plan):
 
 
 def test_metadata_is_plain_json_without_paths(saved):
-    text = (saved[0] / "configs" / "metadata.json").read_text()
+    text = (saved[0] / "configs" / "metadata.json").read_text(encoding="utf-8")
     assert str(saved[0]) not in text
     assert json.loads(text)["metassl"]["job"]["iterations"] == 7
 

@@ -85,7 +85,7 @@ def test_one_bad_input_does_not_stop_the_others(model_folder, tmp_path):
     assert caught.value.exit_code == 2
     assert any("b is left out" in text and "cannot be read" in text for text in said)
     assert {p.name for p in (tmp_path / "out").glob("*_seg.nii.gz")} == {"a_seg.nii.gz", "c_seg.nii.gz"}
-    assert json.loads((tmp_path / "out" / "summary.json").read_text())["failed"] == ["b"]
+    assert json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["failed"] == ["b"]
 
 
 def test_outputs_can_be_left_out(model_folder, tmp_path):

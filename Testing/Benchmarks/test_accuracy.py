@@ -1,0 +1,68 @@
+"""The tables of the accuracy benchmark, from results with numbers that one can check by hand."""
+
+import argparse
+import json
+
+import accuracy
+import pytest
+
+
+def result(row, seed, dice, minutes=1.0):
+    """A result with one class and a Dice per case."""
+    rows = [
+        {"case": f"c{n}", "name": "a", "dice": d, "hd95": None if d == 0 else 2.0, "assd": 1.0}
+        for n, d in enumerate(dice)
+    ]
+    return {
+        "row": row,
+        "seed": seed,
+        "threads": 1,
+        "machine": "box",
+        "training_seconds": 60 * minutes,
+        "metrics": {"rows": rows},
+    }
+
+
+def test_rows_have_means_over_cases_and_seeds():
+    found = [
+        result("cps", 0, (0.8, 0.6)),
+        result("cps", 1, (0.9, 0.7)),
+        result("cps + MetaSSL", 0, (0.8, 0.7), minutes=3),
+    ]
+    lines = accuracy.table(found).splitlines()
+    assert lines[2] == "| cps | 0, 1 | 0.7500 ± 0.0707 | 2.000 ± 0.000 | 1.000 ± 0.000 |  | 1.0 |"
+    # against seed 0 of cps only: differences 0.0 and 0.1
+    assert lines[3] == "| cps + MetaSSL | 0 | 0.7500 | 2.000 | 1.000 | +0.0500 ± 0.0980 | 3.0 |"
+
+
+def test_undefined_distances_are_left_out():
+    assert accuracy.case_values(result("cps", 0, (0.8, 0.0)), "hd95") == {"c0": 2.0}
+
+
+def test_every_method_is_there_with_and_without_metassl():
+    rows = [run.row for run in accuracy.runs([0])]
+    assert len(rows) == 12 and len(set(rows)) == 12
+    assert {f"{m}{s}" for m in accuracy.METHODS for s in ("", " + MetaSSL")} < set(rows)
+    assert len({run.name for run in accuracy.runs([0, 1])}) == 24
+
+
+def test_table_replaces_the_part_between_the_marks(tmp_path):
+    for iterations, seed in ((20, 0), (100, 0), (100, 1)):
+        folder = tmp_path / "out" / str(iterations) / f"cps-{seed}"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(result("cps", seed, (0.5, 0.5))))
+    document = tmp_path / "table.md"
+    document.write_text(f"before\n{accuracy.MARK}\nold\n{accuracy.MARK}\nafter\n")
+    arguments = argparse.Namespace(out=tmp_path / "out", table=document)
+    accuracy.write_table(arguments)
+    accuracy.write_table(arguments)
+    text = document.read_text(encoding="utf-8")
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert text.index("**20 iterations**") < text.index("**100 iterations**")
+    assert text.count("| cps |") == 2 and text.count(accuracy.MARK) == 2
+
+
+@pytest.mark.parametrize("wanted", ["supervised only", "cps + MetaSSL"])
+def test_names_can_be_folders(wanted):
+    (name,) = (run.name for run in accuracy.runs([0]) if run.row == wanted)
+    assert name.replace("-", "").replace("_", "").isalnum()
