@@ -19,7 +19,7 @@ HEAVY = ("torch", "monai", "skimage", "SimpleITK", "numpy")
 
 def metassl(*arguments, **options):
     command = [sys.executable, "-m", "metassl", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, **options)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", **options)
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -30,7 +30,7 @@ def test_help_explains_without_loading_anything_heavy(command):
         f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     )
     arguments = [command, "--help"] if command else ["--help"]
-    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, encoding="utf-8")
     assert result.returncode == 0, result.stderr
     assert result.stderr.strip() == "[]"
     assert "usage: metassl" in result.stdout and max(map(len, result.stdout.splitlines())) <= 100
@@ -122,7 +122,7 @@ def test_a_missing_package_is_said(tmp_path):
     # an empty folder before everything else hides monai, as on a Slicer without it
     code = "import sys; sys.modules['monai'] = None\nfrom metassl.cli import main\nsys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "evaluate", str(tmp_path), str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert result.returncode == 4 and "monai" in result.stderr and "pip install monai" in result.stderr
 
 

@@ -13,7 +13,9 @@ OBLIQUE = ((0.8, -0.6, 0), (0.6, 0.8, 0), (0, 0, -1))
 
 
 def metassl(*arguments):
-    return subprocess.run([sys.executable, "-m", "metassl", *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "metassl", *map(str, arguments)], capture_output=True, encoding="utf-8"
+    )
 
 
 def body(size, seed):

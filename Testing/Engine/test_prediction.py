@@ -191,10 +191,10 @@ def test_command_line(model_folder, tmp_path):
         "--device",
         "cpu",
     ]
-    result = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    result = subprocess.run([str(c) for c in command], capture_output=True, encoding="utf-8")
     assert result.returncode == 0, result.stderr
     assert "Wrote 1 result" in result.stderr and (tmp_path / "out" / "a_seg.nii.gz").exists()
     missing = subprocess.run(
-        [str(c) for c in [*command[:5], tmp_path / "no.nrrd", *command[6:]]], capture_output=True, text=True
+        [str(c) for c in [*command[:5], tmp_path / "no.nrrd", *command[6:]]], capture_output=True, encoding="utf-8"
     )
     assert missing.returncode == 2 and "no.nrrd does not exist" in missing.stderr

@@ -17,7 +17,9 @@ pytestmark = [
 
 
 def metassl(*arguments):
-    result = subprocess.run([sys.executable, "-m", "metassl", *map(str, arguments)], capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "metassl", *map(str, arguments)], capture_output=True, encoding="utf-8"
+    )
     assert result.returncode == 0, result.stderr
     return result
 

@@ -73,6 +73,6 @@ def test_bad_numbers_and_foreign_folders_are_refused(tmp_path):
         make_sample(tmp_path, labelled=0)
     (tmp_path / "thesis.docx").write_text("")
     result = subprocess.run(
-        [sys.executable, "-m", "metassl", "sample", "--out", str(tmp_path)], capture_output=True, text=True
+        [sys.executable, "-m", "metassl", "sample", "--out", str(tmp_path)], capture_output=True, encoding="utf-8"
     )
     assert result.returncode == 2 and "holds other files" in result.stderr

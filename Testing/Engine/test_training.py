@@ -56,12 +56,12 @@ def dataset(tmp_path_factory) -> Path:
 
 def metassl(*arguments: object, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "metassl", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, **options)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", **options)
 
 
 def start(*arguments: object, **options) -> subprocess.Popen:
     command = [sys.executable, "-u", "-m", "metassl", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8", **options)
 
 
 def wait_for(process: subprocess.Popen, kind: str) -> dict:
