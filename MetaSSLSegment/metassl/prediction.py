@@ -53,10 +53,13 @@ def predict_files(
         What the JSON files say, one dictionary per segmented case.
 
     Raises:
-        InputError: some inputs cannot be used (the others are segmented first), or there are none.
+        InputError: some inputs cannot be used (the others are segmented first), there are none, or the overlap is
+            out of range.
         Stopped: ``should_stop`` said so; finished cases are written.
         OutOfMemoryError, DiskError: as they say.
     """
+    if not 0 <= overlap < 1:
+        raise InputError(f"overlap is {overlap:g}; it must be at least 0 and below 1.", "0.5 is usual.")
     out = Path(out)
     cases = find_cases(inputs, len(model.channels))
     warn = warn or (lambda text: None)

@@ -169,6 +169,12 @@ def test_dicom_folders(tmp_path, model_folder):
     assert [r["case"] for r in results] == ["patient1", "patient2"]
 
 
+@pytest.mark.parametrize("overlap", [1.0, -0.1])
+def test_overlap_out_of_range(model_folder, tmp_path, overlap):
+    with pytest.raises(InputError, match="it must be at least 0 and below 1"):
+        predict_files(load_model(model_folder), [image(tmp_path / "a.nrrd")], tmp_path / "out", overlap=overlap)
+
+
 def test_nothing_to_segment(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no volume"):
