@@ -42,6 +42,8 @@ CHECKPOINT_SECONDS = 60
 METRICS_SECONDS = 1.0
 HOLD_OUT_TIMES = (0.25, 0.5, 0.75)
 """Shares of the budget after which hold-out Dice is measured, besides the end."""
+HOLD_OUT_SHARE = 0.05
+"""Measuring hold-out Dice on the way may take this share of the whole training time each time, at the end any time."""
 GRADIENT_NORM = 12.0
 WARM_UP = 0.02
 """Share of the budget over which the learning rate rises linearly."""
@@ -177,7 +179,7 @@ class Trainer:
                 if time.monotonic() - self.last_checkpoint > CHECKPOINT_SECONDS:
                     self.save()
                 if self.hold_out_is_due():
-                    self.measure_hold_out(should_stop)
+                    self.measure_hold_out(should_stop, HOLD_OUT_SHARE * self.seconds / self.spent())
         return self.finish(should_stop)
 
     def start(self) -> None:
@@ -347,8 +349,12 @@ class Trainer:
         passed, self.hold_outs = due > self.hold_outs, due
         return passed and self.spent() < 1
 
-    def measure_hold_out(self, should_stop: Callable[[], bool]) -> None:
-        """Dice of the hold-out cases, per class and mean, on the network's grid."""
+    def measure_hold_out(self, should_stop: Callable[[], bool], most_seconds: float = math.inf) -> None:
+        """Dice of the hold-out cases, per class and mean, on the network's grid.
+
+        Given up, until the end of the training, when it turns out to take longer than ``most_seconds``.
+        """
+        begin = time.monotonic()
         classes = len(self.dataset.classes)
         scores = []
         for number, case in enumerate(self.roles["hold-out"]):
@@ -358,6 +364,10 @@ class Trainer:
             image = np.asarray(case.image(), dtype=np.float32)
             predicted = predict_labels(self.method, image, self.plan, self.device, self.precision)
             scores.append(_dice(predicted, np.asarray(case.label()), classes))
+            if (time.monotonic() - begin) / len(scores) * len(self.roles["hold-out"]) > most_seconds:
+                self.hold_outs = len(HOLD_OUT_TIMES)
+                self.reporter.info("Measuring the hold-out cases takes long; it is left for the end of the training.")
+                return
         self.reporter.progress("hold-out", 1, 1)
         mean = np.nanmean(np.array(scores), axis=0)
         self.hold_out = {

@@ -107,6 +107,18 @@ def test_training_learns_the_ball(dataset, tmp_path):
     assert losses[-1] < losses[0] / 2
 
 
+def test_hold_out_is_measured_on_the_way_if_that_is_quick(dataset, tmp_path, monkeypatch):
+    counts = {}
+    for name, share in (("quick", 1e9), ("slow", 0.0)):
+        monkeypatch.setattr("metassl.training.HOLD_OUT_SHARE", share)
+        run = started_run(dataset, tmp_path / name, iterations=8)
+        summary = train(run, Reporter(), lambda: False)
+        measured = read_events(run.events_file, "hold-out")
+        assert measured[-1]["iteration"] == 8 and measured[-1]["mean_dice"] == summary["hold_out"]["mean_dice"]
+        counts[name] = [e["iteration"] for e in measured]
+    assert counts == {"quick": [2, 4, 6, 8], "slow": [8]}
+
+
 def test_command_with_events_tells_everything(dataset, tmp_path):
     process = start(
         "train", dataset, "--out", tmp_path / "run", "--iterations", 2, *FAST, "--events", stdin=subprocess.PIPE
