@@ -278,6 +278,14 @@ def _add_predict(commands) -> None:
         "inputs", type=Path, nargs="+", help="image files, folders of images or DICOM series, dataset.json"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write the results")
+    parser.add_argument(
+        "--roles",
+        nargs="+",
+        choices=ROLES,
+        default=ROLES,
+        metavar="ROLE",
+        help=f"which cases of a dataset.json: {', '.join(ROLES)} (default all)",
+    )
     parser.add_argument("--no-regions", action="store_true", help="leave the region labelmap out")
     parser.add_argument("--no-confidence", action="store_true", help="leave the confidence volume out")
     parser.add_argument("--overlap", type=float, default=0.5, metavar="X", help="overlap of the windows (default 0.5)")
@@ -315,6 +323,7 @@ def _predict(args: argparse.Namespace, reporter: Reporter) -> None:
             overlap=args.overlap,
             mirror=args.mirror,
             keep_largest=args.keep_largest,
+            roles=args.roles,
             progress=reporter.phase("segmenting"),
             should_stop=should_stop,
             warn=reporter.warning,

@@ -67,4 +67,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that the device or the machine has too little memory."""
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    # torch on the CPU, torch on an Apple GPU, SimpleITK
+    signs = ("can't allocate memory", "out of memory", "failed to allocate memory", "bad_alloc")
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in signs)

@@ -1,6 +1,6 @@
 """From a volume to labels, regions and confidence in the volume's own geometry."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 
@@ -73,24 +73,25 @@ def predict_volume(
     """
     array, grid = to_grid(images, model.plan)
     axes = [MIRROR_AXES[name] for name in model.job.mirror] if mirror else []
-    predict = _watched(model.method, _passes(array.shape[1:], model.plan.patch, overlap, axes), progress, should_stop)
-    both = _within_memory(
-        lambda device: _probabilities(
-            predict, array, model.plan, device, choose_precision(device, model.job.precision), overlap, axes
-        ),
-        model,
-        warn,
-    )
-    supervised, reference = both.chunk(2)
-    if model.method.label_from == "average":
-        label, certainty = _argmax_on(images[0], grid, (supervised + reference) / 2)
-    else:
-        label, certainty = _argmax_on(images[0], grid, reference)
+    windows = _passes(array.shape[1:], model.plan.patch, overlap, axes)
+    labelling = LABELLING[model.method.label_from]
+
+    def compute(device: torch.device) -> Tensor:
+        predict = _watched(model.method, windows, progress, should_stop)
+        precision = choose_precision(device, model.job.precision)
+        wanted = _both if regions else labelling
+        return _probabilities(predict, wanted, array, model.plan, device, precision, overlap, axes)
+
+    probabilities = _within_memory(compute, model, warn)
     region = None
     if regions:
-        seen = (label, certainty) if model.method.label_from == "reference" else _argmax_on(images[0], grid, reference)
+        supervised, reference = probabilities.chunk(2)
+        label, certainty = _argmax_on(images[0], grid, map(labelling, supervised, reference))
+        seen = (label, certainty) if labelling is _reference else _argmax_on(images[0], grid, reference)
         other, _ = _argmax_on(images[0], grid, supervised)
         region = region_map(*(torch.from_numpy(a) for a in (seen[0], other, seen[1])), model.thresholds).numpy()
+    else:
+        label, certainty = _argmax_on(images[0], grid, probabilities)
     if keep_largest:
         label = largest_components(label)
     values = np.array([0, *(c.value for c in model.classes)], np.uint8)
@@ -106,14 +107,30 @@ def predict_labels(
 ) -> np.ndarray:
     """Class indices (k, j, i) of network input (channels, k, j, i) on the network's own grid."""
     method.eval()
-    both = _probabilities(method.predict, array, plan, device, precision, 0.5, [])
-    supervised, reference = both.chunk(2)
-    return (supervised + reference if method.label_from == "average" else reference).argmax(0).numpy()
+    wanted = LABELLING[method.label_from]
+    return _probabilities(method.predict, wanted, array, plan, device, precision, 0.5, []).argmax(0).numpy()
+
+
+def _both(supervised: Tensor, reference: Tensor) -> Tensor:
+    return torch.cat((supervised, reference), 1)
+
+
+def _reference(supervised: Tensor, reference: Tensor) -> Tensor:
+    return reference
+
+
+def _average(supervised: Tensor, reference: Tensor) -> Tensor:
+    return (supervised + reference) / 2
+
+
+LABELLING = {"reference": _reference, "average": _average}
+"""``Method.label_from`` -> the probabilities that give the label, from those of the two predictions."""
 
 
 @torch.no_grad()
 def _probabilities(
     predict: Callable[[Tensor], tuple[Tensor, Tensor]],
+    wanted: Callable[[Tensor, Tensor], Tensor],
     array: np.ndarray,
     plan: Plan,
     device: torch.device,
@@ -121,12 +138,16 @@ def _probabilities(
     overlap: float,
     mirror_axes: Sequence[int],
 ) -> Tensor:
-    """(2 classes, k, j, i) float32 on the CPU: probabilities of the supervised, then of the reference prediction."""
+    """Stitch what is wanted of the two predictions' probabilities (N, classes, k, j, i) in every window.
+
+    Returns:
+        (channels, k, j, i) float32 on the CPU, with the channels that ``wanted`` makes.
+    """
 
     def window(images: Tensor) -> Tensor:
         with autocast(device, precision):
             pair = predict(images)
-        return torch.cat([logits.float().softmax(1) for logits in pair], 1)
+        return wanted(*(logits.float().softmax(1) for logits in pair))
 
     total = None
     flips = list(chain.from_iterable(combinations(mirror_axes, n) for n in range(len(mirror_axes) + 1)))
@@ -145,7 +166,7 @@ def _probabilities(
         )
         result = result.flip(dims) if dims else result
         total = result if total is None else total.add_(result)
-    return total[0] / len(flips)
+    return total[0].div_(len(flips))
 
 
 def _passes(size: Sequence[int], patch: Sequence[int], overlap: float, mirror_axes: Sequence[int]) -> int:
@@ -181,7 +202,7 @@ def _within_memory(compute: Callable[[torch.device], Tensor], model: Model, warn
         OutOfMemoryError: the CPU's memory is too small as well.
     """
     device = model.device
-    for attempt in (device, torch.device("cpu")):
+    for attempt in dict.fromkeys((device, torch.device("cpu"))):
         try:
             model.method.to(attempt)
             return compute(attempt)
@@ -199,8 +220,14 @@ def _within_memory(compute: Callable[[torch.device], Tensor], model: Model, warn
     )
 
 
-def _argmax_on(target: sitk.Image, grid: sitk.Image, probabilities: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Class index (uint8) and its probability (float32) on the target's grid, resampled class by class."""
+def _argmax_on(target: sitk.Image, grid: sitk.Image, probabilities: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Class index (uint8) and its probability (float32) on the target's grid, resampled class by class.
+
+    Args:
+        target: the grid to come back to.
+        grid: geometry of the probabilities.
+        probabilities: (k, j, i) of each class.
+    """
     label, highest = None, None
     for k, probability in enumerate(probabilities):
         resampled = _onto(target, like(probability.numpy(), grid))

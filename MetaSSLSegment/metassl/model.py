@@ -18,6 +18,7 @@ from .checkpoint import load_tensors, save_tensors
 from .dataset import Dataset, SegmentClass
 from .errors import InputError
 from .files import read_json, replacing, write_json
+from .job import VERSION as JOB_VERSION
 from .job import Job
 from .methods import Method, build_method
 from .networks import network_arguments
@@ -87,7 +88,7 @@ def save_model(
     facts = {
         "version": VERSION,
         "plan": plan.to_dict(),
-        "job": {"version": VERSION, **asdict(job)},
+        "job": {"version": JOB_VERSION, **asdict(job)},
         "classes": [asdict(c) for c in dataset.classes],
         "channels": list(dataset.channels),
         "thresholds": [float(t) for t in thresholds],

@@ -1,8 +1,10 @@
 """Files in, files out: segment volumes and write labelmap, regions, confidence and their numbers."""
 
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .checking import read_images
-from .dataset import Case, Dataset
+from .dataset import ROLES, Case, Dataset
 from .errors import InputError
 from .files import write_json
 from .images import dicom_series, is_image_file, stem, write_image
@@ -19,6 +21,10 @@ from .model import Model
 from .regions import REGIONS
 
 CHANNEL_ENDING = re.compile(r"_(\d{4})$")
+NOT_IN_NAMES = re.compile(r"[\\/:*?\"<>|\x00-\x1f]")
+"""Characters that case ids, and so results, must not have."""
+KINDS = ("seg", "regions", "confidence")
+"""Endings of the written volumes' names."""
 
 
 def predict_files(
@@ -31,6 +37,7 @@ def predict_files(
     overlap: float = 0.5,
     mirror: bool = False,
     keep_largest: bool = False,
+    roles: Sequence[str] = ROLES,
     progress: Callable[[float, float, str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     warn: Callable[[str], None] | None = None,
@@ -42,9 +49,10 @@ def predict_files(
 
     Args:
         model: a loaded model.
-        inputs: image files, folders of images, folders of one DICOM series, or a dataset.json (all its cases).
+        inputs: image files, folders of images, folders of one DICOM series, or a dataset.json.
         out: folder for the results.
         regions, confidence, overlap, mirror, keep_largest: see ``inference.predict_volume``.
+        roles: which cases of a dataset.json to segment.
         progress: called with finished cases (a fraction of the current one counts), all cases, and the case's name.
         should_stop: asked after every window.
         warn: called with a sentence about a case that failed, or that needs attention.
@@ -53,15 +61,16 @@ def predict_files(
         What the JSON files say, one dictionary per segmented case.
 
     Raises:
-        InputError: some inputs cannot be used (the others are segmented first), there are none, or the overlap is
-            out of range.
+        InputError: some inputs cannot be used (the others are segmented first), there are none, a result
+            would overwrite one of them, or the overlap is out of range.
         Stopped: ``should_stop`` said so; finished cases are written.
         OutOfMemoryError, DiskError: as they say.
     """
     if not 0 <= overlap < 1:
         raise InputError(f"overlap is {overlap:g}; it must be at least 0 and below 1.", "0.5 is usual.")
     out = Path(out)
-    cases = find_cases(inputs, len(model.channels))
+    cases = find_cases(inputs, len(model.channels), roles)
+    _require_inputs_stay(cases, out)
     warn = warn or (lambda text: None)
     if mirror and not model.job.mirror:
         warn("The model was not trained with mirrored crops, so mirrored views are not averaged.")
@@ -91,11 +100,7 @@ def predict_files(
             should_stop=should_stop,
             warn=warn,
         )
-        for kind, image in (
-            ("seg", prediction.labelmap),
-            ("regions", prediction.regions),
-            ("confidence", prediction.confidence),
-        ):
+        for kind, image in zip(KINDS, (prediction.labelmap, prediction.regions, prediction.confidence)):
             if image is not None:
                 write_image(image, out / f"{case.id}_{kind}.nii.gz")
         results.append(
@@ -110,6 +115,17 @@ def predict_files(
             "The messages above say why; the others are done.",
         )
     return results
+
+
+def _require_inputs_stay(cases: Sequence[Case], out: Path) -> None:
+    """Raise InputError when a result has the path of an input."""
+    written = {(out / f"{case.id}_{kind}.nii.gz").resolve() for case in cases for kind in KINDS}
+    for path in (Path(image) for case in cases for image in case.images):
+        if path.resolve() in written:
+            raise InputError(
+                f"{path} is an input and would be overwritten by a result.",
+                "Write the results into another folder, or leave this file out of the inputs.",
+            )
 
 
 def _read(case: Case, model: Model) -> list[sitk.Image]:
@@ -160,16 +176,17 @@ def _shares(region: np.ndarray, voxel_ml: float) -> dict[str, dict[str, float]]:
     }
 
 
-def find_cases(inputs: Sequence[Path | str], channels: int) -> list[Case]:
+def find_cases(inputs: Sequence[Path | str], channels: int, roles: Sequence[str] = ROLES) -> list[Case]:
     """The cases that the inputs name, each with a name of its own.
 
     Args:
         inputs: see ``predict_files``.
         channels: image channels that the model needs; with several, files ``NAME_0000``, ``NAME_0001`` and so on
             belong together.
+        roles: which cases of a dataset.json to take.
 
     Raises:
-        InputError: an input does not exist or holds no volume.
+        InputError: an input does not exist or holds no volume, or there is nothing to segment.
     """
     found: list[tuple[str, tuple[str, ...]]] = []
     loose: list[Path] = []
@@ -177,7 +194,7 @@ def find_cases(inputs: Sequence[Path | str], channels: int) -> list[Case]:
         if not path.exists():
             raise InputError(f"{path} does not exist.", "Check the path.")
         if path.suffix == ".json":
-            found += [(case.id, case.images) for case in Dataset.load(path).cases]
+            found += [(case.id, case.images) for case in Dataset.load(path).with_role(*roles)]
         elif path.is_dir() and (files := sorted(p for p in path.iterdir() if is_image_file(p))):
             loose += files
         elif path.is_dir():
@@ -186,15 +203,20 @@ def find_cases(inputs: Sequence[Path | str], channels: int) -> list[Case]:
             )
             if not series:
                 raise InputError(f"{path} holds no volume.", "Give image files, or folders of images or DICOM series.")
-            found += [(p.name, (str(p.absolute()),)) for p in series]
+            found += [(Path(os.path.abspath(p)).name, (str(p.absolute()),)) for p in series]
         else:
             loose.append(path)
     found += _grouped(loose, channels)
-    names: dict[str, int] = {}
+    if not found:
+        raise InputError("There is nothing to segment.", f"No case has one of the roles {', '.join(roles)}.")
+    taken = {"summary"}  # summary.json is about all cases
     cases = []
     for name, images in found:
-        names[name.casefold()] = count = names.get(name.casefold(), 0) + 1
-        cases.append(Case(name if count == 1 else f"{name}-{count}", images))
+        name = NOT_IN_NAMES.sub("_", name).strip(". ") or "case"
+        names = chain([name], (f"{name}-{n}" for n in count(2)))
+        unique = next(n for n in names if n.casefold() not in taken)
+        taken.add(unique.casefold())
+        cases.append(Case(unique, images))
     return cases
 
 

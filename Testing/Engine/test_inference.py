@@ -1,10 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
 from metassl.dataset import SegmentClass
 from metassl.errors import OutOfMemoryError, Stopped
-from metassl.inference import _passes, largest_components, predict_labels, predict_volume
+from metassl.inference import _passes, _within_memory, largest_components, predict_labels, predict_volume
 from metassl.job import Job
 from metassl.methods import Method, Predictions
 from metassl.model import Model
@@ -125,10 +127,19 @@ def test_symmetric_methods_take_the_mean_of_both(monkeypatch):
     assert (label == 7).all()
 
 
-def test_outputs_can_be_left_out():
+@pytest.mark.parametrize("label_from", ["reference", "average"])
+def test_leaving_outputs_out_does_not_change_the_others(monkeypatch, label_from):
+    monkeypatch.setattr(Brightness, "label_from", label_from)
     image, _ = volume()
-    result = predict_volume(model_of(), [image], regions=False, confidence=False)
-    assert result.regions is None and result.confidence is None and result.labelmap is not None
+    model = model_of(shift=3.0)
+    full = predict_volume(model, [image])
+    label_only = predict_volume(model, [image], regions=False, confidence=False)
+    assert label_only.regions is None and label_only.confidence is None
+    without_regions = predict_volume(model, [image], regions=False)
+    for found in (label_only, without_regions):
+        assert (sitk.GetArrayFromImage(found.labelmap) == sitk.GetArrayFromImage(full.labelmap)).all()
+    certainties = [sitk.GetArrayFromImage(found.confidence) for found in (full, without_regions)]
+    assert certainties[0] == pytest.approx(certainties[1], abs=1e-6)
 
 
 @pytest.mark.parametrize(("size", "overlap"), [((20, 24, 28), 0.5), ((6, 50, 16), 0.25), ((40, 40, 40), 0.75)])
@@ -182,13 +193,41 @@ def test_keep_largest_leaves_the_regions_alone():
 
 
 def test_too_little_memory_everywhere_is_said(monkeypatch):
+    asked = []
+
     def refuse(self, images):
+        asked.append(len(images))
         raise torch.OutOfMemoryError("out of memory (injected)")
 
     monkeypatch.setattr(Brightness, "predict", refuse)
     with pytest.raises(OutOfMemoryError, match="Not enough memory to segment") as caught:
         predict_volume(model_of(), [volume()[0]])
     assert caught.value.exit_code == 3
+    assert asked == [1]  # the CPU is not tried twice
+
+
+def test_too_little_memory_on_a_gpu_falls_back_to_the_cpu():
+    gpu, cpu = torch.device("cuda", 0), torch.device("cpu")
+    moves, said = [], []
+    model = SimpleNamespace(device=gpu, method=SimpleNamespace(to=moves.append))
+
+    def compute(device):
+        if device == gpu:
+            raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+        return torch.ones(1)
+
+    assert _within_memory(compute, model, said.append).item() == 1
+    assert cpu in moves and moves[-1] == gpu  # the model is left where it was
+    assert said == ["Not enough memory on cuda:0; segmenting on the CPU, which takes longer."]
+
+
+def test_other_errors_of_torch_are_not_taken_for_a_lack_of_memory(monkeypatch):
+    def fail(self, images):
+        raise RuntimeError("shapes do not fit (injected)")
+
+    monkeypatch.setattr(Brightness, "predict", fail)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        predict_volume(model_of(), [volume()[0]])
 
 
 def test_labels_on_the_networks_grid():

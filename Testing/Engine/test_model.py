@@ -20,8 +20,8 @@ def saved(tmp_path, tiny_plan):
     return save(tmp_path / "model", tiny_plan)
 
 
-def save(folder, plan, method_name="mean-teacher"):
-    torch.manual_seed(0)
+def save(folder, plan, method_name="mean-teacher", seed=0):
+    torch.manual_seed(seed)
     job = Job(method=method_name, iterations=7)
     method = build_method(plan, job)
     classes = (SegmentClass("Vorhof", 3, (1, 2, 3), "heart~atrium"), SegmentClass("two", 9, (4, 5, 6)))
@@ -125,6 +125,25 @@ def test_damaged_models_say_what_is_wrong(saved, damage, message):
     with pytest.raises(InputError, match=message) as caught:
         load_model(folder)
     assert str(folder) in str(caught.value)
+
+
+@pytest.mark.parametrize("finished", [0, 1, 2])
+def test_killed_while_saving_leaves_a_model(tmp_path, tiny_plan, monkeypatch, finished):
+    folder, old = save(tmp_path / "model", tiny_plan)
+    replace, left = os.replace, iter(range(finished))
+
+    def dies(source, target):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", dies)
+    with pytest.raises(KeyboardInterrupt):
+        save(folder, tiny_plan, seed=1)
+    monkeypatch.undo()
+    loaded = load_model(folder).method.state_dict()
+    unchanged = all(torch.equal(value, loaded[name]) for name, value in old.state_dict().items())
+    assert unchanged == (finished == 0)  # the weights are the first file
 
 
 def test_models_are_found_newest_first(tmp_path, tiny_plan):

@@ -133,6 +133,42 @@ def test_folders_files_and_equal_names(tmp_path):
     assert found == [("B", ["B.NRRD"]), ("a", ["a.nii.gz"]), ("a-2", ["a.nii.gz"])]
 
 
+def test_every_case_has_a_name_of_its_own(tmp_path):
+    files = [tmp_path / folder / f"{name}.nrrd" for folder, name in (("1", "a"), ("2", "a"), ("3", "A-2"))]
+    odd = [tmp_path / f"{name}.nrrd" for name in ("10:30", "Summary", "b .")]
+    found = find_cases([image(path) for path in files + odd], 1)
+    assert [case.id for case in found] == ["a", "a-2", "A-2-2", "10_30", "Summary-2", "b"]
+
+
+def test_an_input_is_never_overwritten(model_folder, tmp_path):
+    folder = tmp_path / "images"
+    files = [image(folder / f"{name}.nii.gz") for name in ("a", "a_seg")]
+    before = files[1].read_bytes()
+    with pytest.raises(InputError, match=r"a_seg\.nii\.gz is an input and would be overwritten") as caught:
+        predict_files(load_model(model_folder), [folder], folder)
+    assert "another folder" in caught.value.hint
+    assert files[1].read_bytes() == before
+
+
+def test_earlier_results_are_replaced(model_folder, tmp_path):
+    source, out = image(tmp_path / "a.nii.gz"), tmp_path / "out"
+    out.mkdir()
+    (out / "a_seg.nii.gz").write_bytes(b"old")
+    predict_files(load_model(model_folder), [source], out)
+    assert sitk.ReadImage(str(out / "a_seg.nii.gz")).GetSize() == (11, 10, 9)
+
+
+def test_cases_of_a_data_set_by_role(tmp_path):
+    cases = [Case(role, (str(tmp_path / "x.nrrd"),), role=role) for role in ("unlabelled", "ignored")]
+    Dataset("d", ("MR",), CLASSES, tuple(cases)).save(tmp_path / "dataset.json")
+    source = [tmp_path / "dataset.json"]
+    assert [case.id for case in find_cases(source, 1)] == ["unlabelled", "ignored"]
+    assert [case.id for case in find_cases(source, 1, ["unlabelled"])] == ["unlabelled"]
+    with pytest.raises(InputError, match="nothing to segment") as caught:
+        find_cases(source, 1, ["hold-out"])
+    assert "No case has one of the roles hold-out" in caught.value.hint
+
+
 def test_channels_belong_together(tmp_path):
     for name in ("a_0000", "a_0001", "b_0000", "b_0001"):
         image(tmp_path / f"{name}.nii.gz")
@@ -158,13 +194,15 @@ def test_one_file_may_hold_all_channels(tmp_path):
     assert names(find_cases([tmp_path / "a.nii.gz"], 2)) == [("a", ["a.nii.gz", "a.nii.gz"])]
 
 
-def test_dicom_folders(tmp_path, model_folder):
+def test_dicom_folders(tmp_path, model_folder, monkeypatch):
     for name in ("patient1", "patient2"):
         write_dicom(
             tmp_path / "dicom" / name, np.random.default_rng(0).integers(0, 99, (8, 8, 8)), series=f"1.2.{len(name)}"
         )
     assert names(find_cases([tmp_path / "dicom"], 1)) == [("patient1", ["patient1"]), ("patient2", ["patient2"])]
     assert names(find_cases([tmp_path / "dicom" / "patient2"], 1)) == [("patient2", ["patient2"])]
+    monkeypatch.chdir(tmp_path / "dicom" / "patient1")
+    assert [case.id for case in find_cases(["."], 1)] == ["patient1"]
     results = predict_files(load_model(model_folder), [tmp_path / "dicom"], tmp_path / "out")
     assert [r["case"] for r in results] == ["patient1", "patient2"]
 
