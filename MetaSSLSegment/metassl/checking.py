@@ -44,10 +44,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """All findings of a data set, those of the whole data set last."""
+    """What was found out about a data set.
+
+    Attributes:
+        dataset: as it was checked.
+        problems: all findings, those of the whole data set last.
+        measured: the cases that can be used.
+    """
 
     dataset: Dataset
     problems: tuple[Problem, ...]
+    measured: tuple["Measured", ...] = ()
 
     @property
     def excluded(self) -> list[str]:
@@ -66,12 +73,22 @@ class Report:
         return self.dataset.with_roles({case_id: "ignored" for case_id in self.excluded})
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-ready dictionary."""
+        """The report as JSON-ready dictionary; sizes (voxels) and spacings (mm) are (i, j, k)."""
         return {
             "name": self.dataset.name,
             "cases": len(self.dataset.cases),
             "excluded": self.excluded,
             "problems": [asdict(p) for p in self.problems],
+            "measured": {
+                m.case.id: {
+                    "size": list(m.size),
+                    "spacing": [round(s, 4) for s in m.spacing],
+                    "labels": None
+                    if m.classes is None
+                    else [self.dataset.classes[k - 1].value for k in sorted(m.classes)],
+                }
+                for m in self.measured
+            },
         }
 
     def text(self) -> str:
@@ -94,13 +111,24 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """What comparing the cases with each other needs of a usable case."""
+class Measured:
+    """Facts about a usable case.
+
+    Attributes:
+        case: the case.
+        size: in voxels, (i, j, k).
+        spacing: in mm, (i, j, k).
+        patient_spacing: in mm, along the anatomical axes.
+        digest: fingerprint of the voxels.
+        classes: network classes in its label; None when it has no label or the label is not used.
+    """
 
     case: Case
+    size: tuple[int, int, int]
     spacing: tuple[float, float, float]
+    patient_spacing: tuple[float, float, float]
     digest: bytes
-    classes: frozenset[int]
+    classes: frozenset[int] | None
 
 
 def check_dataset(
@@ -133,10 +161,10 @@ def check_dataset(
         if progress is not None:
             progress(done, len(cases), case.id)
     problems += _spacing_problems(measured) + _duplicates(measured) + _set_problems(dataset, measured)
-    return Report(dataset, tuple(problems))
+    return Report(dataset, tuple(problems), tuple(measured))
 
 
-def _check_case(case: Case, dataset: Dataset) -> tuple[list[Problem], _Measured]:
+def _check_case(case: Case, dataset: Dataset) -> tuple[list[Problem], Measured]:
     problems = []
     images = read_images(case)
     if images[0].GetNumberOfPixels() > MANY_VOXELS:
@@ -150,7 +178,7 @@ def _check_case(case: Case, dataset: Dataset) -> tuple[list[Problem], _Measured]
                 "Crop it to the region of interest.",
             )
         )
-    classes: frozenset[int] = frozenset()
+    classes: frozenset[int] | None = None
     if case.role in ("labelled", "hold-out"):
         label, fixes = label_and_fixes(case.label, dataset, images[0])
         problems += [Problem(case.id, "fixed", fix.code, fix.message) for fix in fixes]
@@ -165,8 +193,9 @@ def _check_case(case: Case, dataset: Dataset) -> tuple[list[Problem], _Measured]
                     "When the case is not annotated yet, make it unlabelled; otherwise it teaches background only.",
                 )
             )
-    spacing = tuple(images[0].GetSpacing()[axis] for axis in patient_axes(images[0]))
-    return problems, _Measured(case, spacing, _digest(images), classes)
+    spacing = images[0].GetSpacing()
+    along_patient = tuple(spacing[axis] for axis in patient_axes(images[0]))
+    return problems, Measured(case, images[0].GetSize(), spacing, along_patient, _digest(images), classes)
 
 
 def _digest(images: list[sitk.Image]) -> bytes:
@@ -177,29 +206,29 @@ def _digest(images: list[sitk.Image]) -> bytes:
     return digest.digest()
 
 
-def _spacing_problems(measured: list[_Measured]) -> list[Problem]:
+def _spacing_problems(measured: list[Measured]) -> list[Problem]:
     """Warn of cases whose spacing is far from the median of the data set, along any anatomical axis."""
     if not measured:
         return []
-    median = np.median([m.spacing for m in measured], axis=0)
+    median = np.median([m.patient_spacing for m in measured], axis=0)
     problems = []
     for m in measured:
-        ratio = np.array(m.spacing) / median
+        ratio = np.array(m.patient_spacing) / median
         if max(ratio.max(), 1 / ratio.min()) > SPACING_RATIO:
             problems.append(
                 Problem(
                     m.case.id,
                     "warning",
                     "mixed-spacing",
-                    f"The voxel spacing {_millimetres(m.spacing)} differs by more than {SPACING_RATIO:g}x from the "
-                    f"data set's median {_millimetres(median)}.",
+                    f"The voxel spacing {_millimetres(m.patient_spacing)} differs by more than {SPACING_RATIO:g}x from "
+                    f"the data set's median {_millimetres(median)}.",
                     "Resampling evens this out; check that the spacing is right and the scan is of the same kind.",
                 )
             )
     return problems
 
 
-def _duplicates(measured: list[_Measured]) -> list[Problem]:
+def _duplicates(measured: list[Measured]) -> list[Problem]:
     """Warn of cases with the same voxels, named at the later one."""
     groups = defaultdict(list)
     for m in measured:
@@ -222,7 +251,7 @@ def _duplicates(measured: list[_Measured]) -> list[Problem]:
     return problems
 
 
-def _set_problems(dataset: Dataset, measured: list[_Measured]) -> list[Problem]:
+def _set_problems(dataset: Dataset, measured: list[Measured]) -> list[Problem]:
     """What makes training impossible once the excluded cases are left out."""
     labelled = [m for m in measured if m.case.role == "labelled"]
     if not labelled:
@@ -235,7 +264,7 @@ def _set_problems(dataset: Dataset, measured: list[_Measured]) -> list[Problem]:
                 "Correct the problems above, or give at least one case a label and the role labelled.",
             )
         ]
-    found = frozenset().union(*(m.classes for m in labelled))
+    found = frozenset().union(*(m.classes or () for m in labelled))
     return [
         Problem(
             None,

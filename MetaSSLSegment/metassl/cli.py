@@ -182,8 +182,9 @@ def _check(args: argparse.Namespace, reporter: Reporter) -> int:
     with stop_requests(args.events) as should_stop:
         report = check_dataset(Dataset.load(args.dataset), progress=reporter.phase("checking"), should_stop=should_stop)
     print(report.text(), file=sys.stderr if args.events else sys.stdout)
+    reporter.event("report", **report.to_dict())
     report.usable_dataset()
-    reporter.event("done", report=report.to_dict())
+    reporter.event("done", excluded=report.excluded)
     return 0
 
 

@@ -28,6 +28,8 @@ class RunFolder:
     def create(self, job: Job, dataset: Dataset) -> None:
         """Start a new run. job.json is written last: where it exists, the run can be resumed.
 
+        The folder may hold dataset.json and the volumes that a program exported for it, in ``cases``.
+
         Raises:
             InputError: the folder holds a run already, or other files.
         """
@@ -36,7 +38,7 @@ class RunFolder:
                 f"{self.path} holds a training run already.",
                 f"Continue it with: metassl train --resume {self.path}\nor choose another folder with --out.",
             )
-        others = {p.name for p in self.path.iterdir()} - {"dataset.json"} if self.path.exists() else set()
+        others = {p.name for p in self.path.iterdir()} - {"dataset.json", "cases"} if self.path.exists() else set()
         if any(not name.startswith(".partial-") for name in others):
             raise InputError(f"{self.path} is not empty and not a training run.", "Choose another folder with --out.")
         dataset.save(self.dataset_file)

@@ -1,0 +1,138 @@
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+
+class ExportError(Exception):
+    """A node cannot be given to the engine; the text says why and what to do."""
+
+
+class CaseExporter:
+    """Writes volumes and segmentations of the scene to files, in LPS, as they lie in the world.
+
+    The scene's own nodes are never touched: linear parent transforms are applied to a copy that shares the voxels.
+    """
+
+    def exportVolume(self, volumeNode, path):
+        """Write a scalar volume (.nrrd).
+
+        Raises:
+            ExportError: no voxels, not scalar, non-linear or shearing transform, or the file cannot be written.
+        """
+        self._write(self.inWorld(volumeNode), path)
+
+    def exportSegmentation(self, segmentationNode, volumeNode, values, path):
+        """Write the segments as one labelmap on the grid of the volume.
+
+        Args:
+            segmentationNode: the segments; each is resampled to the volume's grid when it has another one.
+            volumeNode: gives size, spacing, origin and directions.
+            values: segment name -> voxel value, 1-255; other segments are left out.
+            path: the file (.nrrd).
+
+        Raises:
+            ExportError: segments overlap, or anything that ``exportVolume`` refuses.
+        """
+        _requireLinear(segmentationNode)
+        reference = self.inWorld(volumeNode)
+        labels = np.zeros(slicer.util.arrayFromVolume(reference).shape, np.uint8)
+        names = {}
+        slicer.mrmlScene.AddNode(reference)
+        try:
+            for segmentID, name in segmentsOf(segmentationNode):
+                if name not in values:
+                    continue
+                inside = slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, segmentID, reference) != 0
+                taken = labels[inside]
+                if taken.any():
+                    value = int(taken.max())
+                    raise ExportError(
+                        _(
+                            "{segmentation}: the segments '{first}' and '{second}' overlap in {count} voxels; a voxel "
+                            "can have one label only. In the Segment Editor, set Masking > Modify other segments to "
+                            "'Overwrite all', and add a voxel of the one that shall win, or use Logical operators > "
+                            "Subtract."
+                        ).format(
+                            segmentation=segmentationNode.GetName(),
+                            first=names[value],
+                            second=name,
+                            count=int(np.count_nonzero(taken)),
+                        )
+                    )
+                labels[inside] = values[name]
+                names[values[name]] = name
+        finally:
+            slicer.mrmlScene.RemoveNode(reference)
+        labelmap = slicer.vtkMRMLLabelMapVolumeNode()
+        matrix = vtk.vtkMatrix4x4()
+        reference.GetIJKToRASMatrix(matrix)
+        labelmap.SetIJKToRASMatrix(matrix)
+        slicer.util.updateVolumeFromArray(labelmap, labels)
+        self._write(labelmap, path)
+
+    @staticmethod
+    def inWorld(volumeNode):
+        """A volume node outside the scene with the same voxels, its linear parent transform applied."""
+        name = volumeNode.GetName()
+        image = volumeNode.GetImageData()
+        if image is None or image.GetNumberOfPoints() == 0:
+            raise ExportError(_("{name} holds no voxels. Load it again, or leave it out.").format(name=name))
+        if image.GetNumberOfScalarComponents() != 1:
+            raise ExportError(
+                _("{name} has several values per voxel. Use the module Vector to Scalar Volume first.").format(
+                    name=name
+                )
+            )
+        _requireLinear(volumeNode)
+        matrix = vtk.vtkMatrix4x4()
+        volumeNode.GetIJKToRASMatrix(matrix)
+        if volumeNode.GetParentTransformNode() is not None:
+            toWorld = vtk.vtkMatrix4x4()
+            volumeNode.GetParentTransformNode().GetMatrixTransformToWorld(toWorld)
+            vtk.vtkMatrix4x4.Multiply4x4(toWorld, matrix, matrix)
+        axes = slicer.util.arrayFromVTKMatrix(matrix)[:3, :3]
+        lengths = np.linalg.norm(axes, axis=0)
+        if lengths.min() <= 0 or not np.allclose((axes / lengths).T @ (axes / lengths), np.eye(3), atol=1e-4):
+            raise ExportError(
+                _(
+                    "The axes of {name} are not at right angles (gantry tilt, or a transform that shears). Resample it "
+                    "with the module Resample Scalar/Vector/DWI Volume first."
+                ).format(name=name)
+            )
+        copy = slicer.vtkMRMLScalarVolumeNode()
+        copy.SetName(name)
+        copy.SetAndObserveImageData(image)
+        copy.SetIJKToRASMatrix(matrix)
+        return copy
+
+    @staticmethod
+    def _write(node, path):
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        storage = slicer.vtkMRMLNRRDStorageNode()
+        storage.SetFileName(str(path))
+        storage.SetUseCompression(0)
+        if not storage.WriteData(node) or not path.exists():
+            raise ExportError(
+                _("{path} cannot be written. Check the folder and the free disk space.").format(path=path)
+            )
+
+
+def segmentsOf(segmentationNode):
+    """(ID, name) of every segment, in order; spaces around names do not count."""
+    segmentation = segmentationNode.GetSegmentation()
+    return [(ID, segmentation.GetSegment(ID).GetName().strip()) for ID in segmentation.GetSegmentIDs()]
+
+
+def _requireLinear(node):
+    transform = node.GetParentTransformNode()
+    if transform is not None and not transform.IsTransformToWorldLinear():
+        raise ExportError(
+            _(
+                "{name} lies under a non-linear transform. Harden the transform (module Transforms, or right-click in "
+                "the module Data) and start again."
+            ).format(name=node.GetName())
+        )

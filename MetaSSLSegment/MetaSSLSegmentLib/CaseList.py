@@ -1,0 +1,327 @@
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import vtk
+from metassl.dataset import ROLES, Case, Dataset, SegmentClass
+from metassl.errors import InputError
+from slicer.i18n import tr as _
+
+from .CaseExporter import segmentsOf
+
+
+@dataclass
+class CaseRow:
+    """One case of the table.
+
+    Attributes:
+        id: unique name.
+        role: one of ``metassl.dataset.ROLES``.
+        images: a path per channel; empty when the case is in the scene.
+        label: path of the annotation, or None.
+        nodes: number of the node references ``caseVolumeN`` and ``caseSegmentationN`` when the case is in the scene.
+        size, spacing: voxels and mm, (i, j, k); empty until the case was checked.
+        labels: names of the classes that its annotation holds.
+        severity: worst finding of the check: "", "fixed", "warning", "excluded".
+        status: what the check says.
+    """
+
+    id: str
+    role: str
+    images: list = field(default_factory=list)
+    label: str | None = None
+    nodes: int | None = None
+    size: list = field(default_factory=list)
+    spacing: list = field(default_factory=list)
+    labels: list = field(default_factory=list)
+    severity: str = ""
+    status: str = ""
+
+
+class CaseList:
+    """The cases and classes that a model is trained on, kept in the parameter node and so with the scene.
+
+    Args:
+        node: the module's vtkMRMLScriptedModuleNode.
+    """
+
+    PARAMETER = "cases"
+
+    def __init__(self, node):
+        self.node = node
+        self.rows = []
+        self.classes = []
+        self.channels = []
+        self.ignoreValue = None
+        self.name = ""
+        self._load()
+
+    def __len__(self):
+        return len(self.rows)
+
+    def clear(self):
+        """Forget every case and class."""
+        for row in self.rows:
+            self._dropNodes(row)
+        self.rows, self.classes, self.channels, self.ignoreValue, self.name = [], [], [], None, ""
+        self._save()
+
+    def addDataset(self, path):
+        """Add the cases of a dataset.json; classes with the same name become one.
+
+        Returns:
+            Number of added cases; those that are in the list already are left out.
+
+        Raises:
+            InputError: its channels or class values contradict those of the cases that are here already.
+        """
+        dataset = Dataset.load(path)
+        if self.channels and len(dataset.channels) != len(self.channels):
+            raise InputError(
+                _("The new cases have {new} image channel(s), those in the table {old}.").format(
+                    new=len(dataset.channels), old=len(self.channels)
+                ),
+                _("Clear the table first, or choose another folder."),
+            )
+        if (
+            self.rows
+            and dataset.ignore_value != self.ignoreValue
+            and None not in (dataset.ignore_value, self.ignoreValue)
+        ):
+            raise InputError(_("The new cases mark voxels to ignore with another value."), _("Clear the table first."))
+        values, names = ({c[key]: c for c in self.classes} for key in ("value", "name"))
+        for new in dataset.classes:
+            old = names.get(new.name)
+            if (old and old["value"] != new.value) or (not old and new.value in values):
+                raise InputError(
+                    _("The class '{name}' with the value {value} contradicts the classes in the table.").format(
+                        name=new.name, value=new.value
+                    ),
+                    _("All label files must use the same value for the same class. Clear the table first."),
+                )
+        self.classes += [{**asdict(new), "segments": [new.name]} for new in dataset.classes if new.name not in names]
+        self.channels = self.channels or list(dataset.channels)
+        self.ignoreValue = dataset.ignore_value if self.ignoreValue is None else self.ignoreValue
+        self.name = self.name or dataset.name
+        known = {tuple(row.images) for row in self.rows if row.images}
+        added = [case for case in dataset.cases if case.images not in known]
+        for case in added:
+            self.rows.append(CaseRow(self._unique(case.id), case.role, list(case.images), case.label))
+        self._save()
+        return len(added)
+
+    def addNodes(self, volumeNode, segmentationNode=None):
+        """Add a volume of the scene, labelled when there are segments.
+
+        Raises:
+            InputError: the volume is in the list already, or the other cases have several channels.
+        """
+        if len(self.channels) > 1:
+            raise InputError(
+                _("The cases in the table have {n} image channels, a volume of the scene has one.").format(
+                    n=len(self.channels)
+                ),
+                _("Clear the table first."),
+            )
+        if any(self.nodesOf(row)[0] is volumeNode for row in self.rows if row.nodes is not None):
+            raise InputError(_("{name} is in the table already.").format(name=volumeNode.GetName()))
+        number = 1 + max((row.nodes for row in self.rows if row.nodes is not None), default=0)
+        row = CaseRow(self._unique(volumeNode.GetName()), "unlabelled", nodes=number)
+        self.node.SetNodeReferenceID(f"caseVolume{number}", volumeNode.GetID())
+        if segmentationNode is not None and segmentsOf(segmentationNode):
+            self.node.SetNodeReferenceID(f"caseSegmentation{number}", segmentationNode.GetID())
+            row.role = "labelled"
+            row.labels = [name for _ID, name in segmentsOf(segmentationNode)]
+            self._addClasses(segmentationNode)
+        row.size = list(volumeNode.GetImageData().GetDimensions()) if volumeNode.GetImageData() else []
+        row.spacing = list(volumeNode.GetSpacing())
+        self.rows.append(row)
+        self.channels = self.channels or ["image"]
+        self.name = self.name or "scene"
+        self._save()
+        return row
+
+    def _addClasses(self, segmentationNode):
+        segmentation = segmentationNode.GetSegmentation()
+        for ID, name in segmentsOf(segmentationNode):
+            if name in self.segmentValues():
+                continue
+            segment = segmentation.GetSegment(ID)
+            taken = {c["value"] for c in self.classes} | {self.ignoreValue}
+            self.classes.append(
+                {
+                    "name": name,
+                    "value": next(value for value in range(1, 256) if value not in taken),
+                    "colour": [round(255 * part) for part in segment.GetColor()],
+                    "terminology": _terminologyOf(segment),
+                    "segments": [name],
+                }
+            )
+
+    def nodesOf(self, row):
+        """Volume and segmentation node of a case of the scene; None for a node that is gone."""
+        return (
+            self.node.GetNodeReference(f"caseVolume{row.nodes}"),
+            self.node.GetNodeReference(f"caseSegmentation{row.nodes}"),
+        )
+
+    def setRole(self, ids, role):
+        """Give cases another role.
+
+        Raises:
+            InputError: a case without a label cannot be labelled or hold-out; the others have the role then.
+        """
+        if role not in ROLES:
+            raise ValueError(f"unknown role {role!r}")
+        without = []
+        for row in self.rows:
+            if row.id not in ids:
+                continue
+            labelled = row.label is not None or (row.nodes is not None and self.nodesOf(row)[1] is not None)
+            if role in ("labelled", "hold-out") and not labelled:
+                without.append(row.id)
+                continue
+            row.role, row.severity, row.status = role, "", ""
+        self._save()
+        if without:
+            raise InputError(
+                _("No label: {cases}.").format(cases=", ".join(without[:5]) + (" ..." if len(without) > 5 else "")),
+                _("Only cases with a label can be labelled or hold-out."),
+            )
+
+    def remove(self, ids):
+        """Take cases out of the list; files and nodes stay."""
+        for row in self.rows:
+            if row.id in ids:
+                self._dropNodes(row)
+        self.rows = [row for row in self.rows if row.id not in ids]
+        if not self.rows:
+            self.clear()
+        self._save()
+
+    def renameClass(self, value, name):
+        """Give a class another name; segments with its first name still belong to it.
+
+        Raises:
+            InputError: the name is empty or taken.
+        """
+        name = name.strip()
+        if not name or any(c["name"] == name and c["value"] != value for c in self.classes):
+            raise InputError(_("'{name}' is no new class name.").format(name=name), _("Choose a name of its own."))
+        for c in self.classes:
+            if c["value"] == value:
+                for row in self.rows:
+                    row.labels = [name if label == c["name"] else label for label in row.labels]
+                c["name"] = name
+        self._save()
+
+    def setColour(self, value, colour):
+        """Give a class another colour (RGB, 0-255)."""
+        for c in self.classes:
+            if c["value"] == value:
+                c["colour"] = list(colour)
+        self._save()
+
+    def segmentValues(self):
+        """Segment name -> voxel value in exported label files."""
+        return {segment: c["value"] for c in self.classes for segment in c["segments"]}
+
+    def counts(self):
+        """Role -> number of cases."""
+        return {role: sum(row.role == role for row in self.rows) for role in ROLES}
+
+    def applyReport(self, report):
+        """Fill size, spacing, labels and status from the engine's report."""
+        names = {c["value"]: c["name"] for c in self.classes}
+        ranks = ("", "fixed", "warning", "excluded")
+        findings = {}
+        for problem in report.get("problems", []):
+            findings.setdefault(problem.get("case_id"), []).append(problem)
+        for row in self.rows:
+            facts = report.get("measured", {}).get(row.id)
+            if facts:
+                row.size, row.spacing = facts["size"], facts["spacing"]
+                if facts["labels"] is not None:
+                    row.labels = [names.get(value, str(value)) for value in facts["labels"]]
+            found = findings.get(row.id, [])
+            row.severity = max((p["severity"] for p in found), key=ranks.index, default="")
+            texts = [" ".join(filter(None, (p["message"], p.get("remedy")))) for p in found]
+            row.status = "\n".join(texts) if texts else (_("ready") if row.role != "ignored" else "")
+        self._save()
+
+    def dataset(self, exported):
+        """The data set for the engine.
+
+        Args:
+            exported: id -> (image path, label path or None) of the cases of the scene.
+
+        Raises:
+            InputError: the cases contradict each other.
+        """
+        cases = []
+        for row in self.rows:
+            images, label = row.images, row.label
+            if row.nodes is not None:
+                if row.id not in exported:
+                    continue
+                image, label = exported[row.id]
+                images = [str(image)]
+                label = None if label is None else str(label)
+            cases.append(Case(row.id, tuple(images), label, row.role))
+        classes = [SegmentClass(c["name"], c["value"], tuple(c["colour"]), c.get("terminology")) for c in self.classes]
+        if not classes:
+            raise InputError(
+                _("No case has a label, so there is nothing to learn."),
+                _("Add at least one case with a label file or a segmentation."),
+            )
+        return Dataset(self.name, tuple(self.channels), tuple(classes), tuple(cases), self.ignoreValue)
+
+    def _unique(self, name):
+        name = re.sub(r"[\\/:*?\"<>|\x00-\x1f]+", "_", name).strip(". ") or "case"
+        taken = {row.id.casefold() for row in self.rows}
+        unique, number = name, 2
+        while unique.casefold() in taken:
+            unique, number = f"{name}-{number}", number + 1
+        return unique
+
+    def _dropNodes(self, row):
+        if row.nodes is not None:
+            self.node.RemoveNodeReferenceIDs(f"caseVolume{row.nodes}")
+            self.node.RemoveNodeReferenceIDs(f"caseSegmentation{row.nodes}")
+
+    def _save(self):
+        content = {
+            "name": self.name,
+            "channels": self.channels,
+            "classes": self.classes,
+            "ignoreValue": self.ignoreValue,
+            "rows": [asdict(row) for row in self.rows],
+        }
+        self.node.SetParameter(self.PARAMETER, json.dumps(content))
+
+    def _load(self):
+        """Scene files come from anywhere: what does not fit is ignored as a whole."""
+        try:
+            content = json.loads(self.node.GetParameter(self.PARAMETER) or "{}")
+            self.rows = [CaseRow(**row) for row in content.get("rows", [])]
+            self.classes = [
+                {
+                    **asdict(SegmentClass(c["name"], c["value"], tuple(c["colour"]), c.get("terminology"))),
+                    "segments": [str(segment) for segment in c["segments"]],
+                }
+                for c in content.get("classes", [])
+            ]
+            self.channels = [str(channel) for channel in content.get("channels", [])]
+            self.ignoreValue = content.get("ignoreValue")
+            self.name = str(content.get("name", ""))
+            for row in self.rows:
+                if row.nodes is None:
+                    Case(row.id, tuple(map(str, map(Path, row.images))), row.label, row.role)
+        except (ValueError, TypeError, KeyError, AttributeError, InputError):
+            self.rows, self.classes, self.channels, self.ignoreValue, self.name = [], [], [], None, ""
+
+
+def _terminologyOf(segment):
+    value = vtk.reference("")
+    return str(value) if segment.GetTag("TerminologyEntry", value) and str(value) else None

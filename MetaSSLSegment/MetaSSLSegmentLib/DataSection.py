@@ -1,0 +1,371 @@
+import shutil
+import tempfile
+from pathlib import Path
+
+import qt
+import slicer
+from metassl.dataset import ROLES
+from metassl.errors import InputError
+from slicer.i18n import tr as _
+
+from .CaseExporter import segmentsOf
+from .DatasetExport import DatasetExport
+from .EngineProcess import EngineListener
+from .ResultLoader import toSegmentation
+from .SampleSource import discardUnfinished, sampleDataset
+from .Section import Section, allow, fill, say, timeLeft
+
+PREVIEW = "MetaSSL.preview"
+"""Attribute of nodes that were loaded to look at a case; the next preview replaces them."""
+STATUS_COLOURS = {"fixed": (90, 90, 90), "warning": (170, 110, 0), "excluded": (190, 40, 30)}
+
+
+class DataSection(Section):
+    """Choosing the cases and classes that a model is trained on."""
+
+    def __init__(self, ui, logic):
+        super().__init__(ui, logic)
+        self._export = None
+        self._folder = None
+        self._filling = False
+        self._setUpTables()
+        fill(ui.roleBox, list(zip(ROLES, (_("labelled"), _("unlabelled"), _("hold-out"), _("ignored")))))
+        ui.addFolderButton.connect("clicked(bool)", self.onAddFolder)
+        ui.casesFolderPath.connect("currentPathChanged(QString)", lambda path: self.updateButtons())
+        ui.sampleButton.connect("clicked(bool)", self.onSample)
+        ui.addNodesButton.connect("clicked(bool)", self.onAddNodes)
+        ui.addAllNodesButton.connect("clicked(bool)", self.onAddAllNodes)
+        ui.caseVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolumeChosen)
+        ui.setRoleButton.connect("clicked(bool)", self.onSetRole)
+        ui.removeCasesButton.connect("clicked(bool)", self.onRemove)
+        ui.clearCasesButton.connect("clicked(bool)", self.onClear)
+        ui.checkButton.connect("clicked(bool)", self.onCheck)
+        ui.cancelDataButton.connect("clicked(bool)", self.onCancel)
+        ui.caseTable.connect("itemSelectionChanged()", self.updateButtons)
+        ui.caseTable.connect("cellDoubleClicked(int,int)", lambda row, column: self.showCase(row))
+        ui.classTable.connect("cellDoubleClicked(int,int)", self.onClassDoubleClicked)
+        ui.classTable.connect("cellChanged(int,int)", self.onClassEdited)
+
+    def _setUpTables(self):
+        for table, names in (
+            (self.ui.caseTable, (_("Case"), _("Role"), _("Size"), _("Spacing (mm)"), _("Labels"), _("Status"))),
+            (self.ui.classTable, (_("Colour"), _("Name"), _("Value"))),
+        ):
+            table.setColumnCount(len(names))
+            table.setHorizontalHeaderLabels(list(names))
+            table.horizontalHeader().setStretchLastSection(True)
+            table.verticalHeader().setVisible(False)
+
+    def setParameterNode(self, parameters, cases):
+        super().setParameterNode(parameters, cases)
+        self.refresh()
+
+    # What is shown
+
+    def refresh(self):
+        """Fill both tables from the case list."""
+        table = self.ui.caseTable
+        table.setRowCount(len(self.cases))
+        for n, row in enumerate(self.cases.rows):
+            texts = (
+                row.id,
+                row.role,
+                " x ".join(str(size) for size in row.size),
+                " x ".join(f"{spacing:.3g}" for spacing in row.spacing),
+                ", ".join(row.labels),
+                row.status.split("\n")[0],
+            )
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(row.status if column == 5 else text)
+                if column == 5 and row.severity:
+                    item.setForeground(qt.QBrush(qt.QColor(*STATUS_COLOURS[row.severity])))
+                table.setItem(n, column, item)
+        table.resizeColumnsToContents()
+        self._fillClasses()
+        self.logic.tellSections()
+
+    def _fillClasses(self):
+        table, self._filling = self.ui.classTable, True
+        table.setRowCount(len(self.cases.classes))
+        for n, c in enumerate(self.cases.classes):
+            for column, text in enumerate(("", c["name"], str(c["value"]))):
+                item = qt.QTableWidgetItem(text)
+                if column == 0:
+                    item.setBackground(qt.QBrush(qt.QColor(*c["colour"])))
+                table.setItem(n, column, item)
+        self._filling = False
+
+    def summary(self):
+        """How many cases have which role."""
+        counts = self.cases.counts()
+        return ", ".join(f"{count} {role}" for role, count in counts.items() if count)
+
+    def updateButtons(self):
+        ui, busy = self.ui, self.logic.busy()
+        selected = "" if self.selectedIDs() else _("Select cases in the table first.")
+        empty = "" if self.cases is not None and len(self.cases) else _("Add cases first.")
+        ready = self.logic.notReady()
+        folder = "" if str(ui.casesFolderPath.currentPath or "") else _("Choose a folder first.")
+        volume = "" if ui.caseVolumeSelector.currentNode() is not None else _("Choose a volume of the scene first.")
+        allow(ui.addFolderButton, busy or ready or folder, _("Add all cases of this folder to the table."))
+        allow(ui.sampleButton, busy or ready, _("Make a small synthetic data set (no download) and add it."))
+        allow(ui.addNodesButton, busy or volume, _("Add this volume and its segments to the table."))
+        allow(ui.addAllNodesButton, busy or _missingVolumes(), _("Add every volume of the scene."))
+        allow(ui.setRoleButton, busy or selected, _("Give the selected cases this role."))
+        allow(ui.removeCasesButton, busy or selected, _("Take the selected cases out of the table."))
+        allow(ui.clearCasesButton, busy or empty, _("Empty the table. Files and nodes stay."))
+        allow(ui.checkButton, busy or ready or empty, _("Read every case and say what is wrong with which file."))
+        ui.cancelDataButton.enabled = self._folder is not None
+
+    def selectedIDs(self):
+        """Ids of the selected cases."""
+        rows = sorted({index.row() for index in self.ui.caseTable.selectionModel().selectedRows()})
+        return [self.cases.rows[n].id for n in rows if self.cases is not None and n < len(self.cases)]
+
+    # Adding
+
+    def onAddFolder(self, _checked=False):
+        folder = Path(str(self.ui.casesFolderPath.currentPath))
+        self.ui.casesFolderPath.addCurrentPathToHistory()
+        if folder.is_file() and folder.name == "dataset.json":
+            self._add(folder)
+            return
+        self._begin()
+        self._run(
+            ["prepare", folder, "--out", self._folder / "dataset.json"], lambda event: self._add(event["dataset"])
+        )
+
+    def onSample(self, _checked=False):
+        if sampleDataset().exists():
+            self._add(sampleDataset())
+            return
+        discardUnfinished()
+        self._begin()
+        self._run(["sample", "--out", sampleDataset().parent], lambda event: self._add(event["dataset"]))
+
+    def _add(self, dataset):
+        try:
+            added = self.cases.addDataset(dataset)
+        except InputError as error:
+            self._finish(f"{error}\n{error.hint}", wrong=True)
+            return
+        self.refresh()
+        self._finish(_("{count} new case(s): {summary}.").format(count=added, summary=self.summary()))
+        if added:
+            self.onCheck()
+
+    def onVolumeChosen(self, volume):
+        """Propose the segmentation that was drawn on this volume."""
+        if volume is not None:
+            self.ui.caseSegmentationSelector.setCurrentNode(segmentationOn(volume))
+        self.updateButtons()
+
+    def onAddNodes(self, _checked=False):
+        self._addNodes([(self.ui.caseVolumeSelector.currentNode(), self.ui.caseSegmentationSelector.currentNode())])
+
+    def onAddAllNodes(self, _checked=False):
+        volumes = [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if isCaseVolume(node)]
+        known = [self.cases.nodesOf(row)[0] for row in self.cases.rows if row.nodes is not None]
+        self._addNodes([(node, segmentationOn(node)) for node in volumes if node not in known])
+
+    def _addNodes(self, pairs):
+        problem = ""
+        for volume, segmentation in pairs:
+            try:
+                self.cases.addNodes(volume, segmentation)
+            except InputError as error:
+                problem = f"{error}\n{error.hint}"
+        self.refresh()
+        say(self.ui.dataStatus, problem or self.summary() + ".", wrong=bool(problem))
+
+    # Changing
+
+    def onSetRole(self, _checked=False):
+        selected = self.selectedIDs()
+        try:
+            self.cases.setRole(selected, self.ui.roleBox.currentData)
+            say(self.ui.dataStatus, self.summary() + ".")
+        except InputError as error:
+            say(self.ui.dataStatus, f"{error} {error.hint}", wrong=True)
+        self.refresh()
+        self._select(selected)
+
+    def _select(self, ids):
+        """Select rows again after the table was filled anew."""
+        selection = self.ui.caseTable.selectionModel()
+        model = self.ui.caseTable.model()
+        flags = qt.QItemSelectionModel.Select | qt.QItemSelectionModel.Rows
+        for n, row in enumerate(self.cases.rows):
+            if row.id in ids:
+                selection.select(model.index(n, 0), flags)
+
+    def onRemove(self, _checked=False):
+        self.cases.remove(self.selectedIDs())
+        self.refresh()
+        say(self.ui.dataStatus, self.summary())
+
+    def onClear(self, _checked=False):
+        self.cases.clear()
+        self.refresh()
+        say(self.ui.dataStatus, "")
+
+    def onClassDoubleClicked(self, row, column):
+        c = self.cases.classes[row]
+        if column == 1:
+            self.ui.classTable.editItem(self.ui.classTable.item(row, column))
+        elif column == 0:
+            colour = qt.QColorDialog.getColor(qt.QColor(*c["colour"]), self.ui.classTable, c["name"])
+            if colour.isValid():
+                self.cases.setColour(c["value"], (colour.red(), colour.green(), colour.blue()))
+                self._fillClasses()
+
+    def onClassEdited(self, row, column):
+        if self._filling or column != 1:
+            return
+        try:
+            self.cases.renameClass(self.cases.classes[row]["value"], self.ui.classTable.item(row, column).text())
+        except InputError as error:
+            say(self.ui.dataStatus, f"{error} {error.hint}", wrong=True)
+        self.refresh()
+
+    # Looking
+
+    def showCase(self, n):
+        """Show a case in the slice views; a case of a folder is loaded for it and replaces the one before."""
+        row = self.cases.rows[n]
+        for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
+            if node.GetAttribute(PREVIEW):
+                slicer.mrmlScene.RemoveNode(node)
+        try:
+            volume, segmentation = self.cases.nodesOf(row) if row.nodes is not None else self._loadPreview(row)
+        except RuntimeError as error:
+            say(self.ui.dataStatus, _("{case} cannot be shown: {error}").format(case=row.id, error=error), wrong=True)
+            return
+        if volume is None:
+            say(self.ui.dataStatus, _("The volume of case {case} is gone.").format(case=row.id), wrong=True)
+            return
+        slicer.util.setSliceViewerLayers(background=volume, foreground=None, label=None, fit=True)
+        if segmentation is not None:
+            segmentation.GetDisplayNode().SetVisibility(True)
+
+    def _loadPreview(self, row):
+        image = Path(row.images[0])
+        if image.is_dir():
+            image = min(path for path in image.iterdir() if path.is_file())
+        volume = slicer.util.loadVolume(str(image), {"name": row.id, "show": False})
+        volume.SetAttribute(PREVIEW, "1")
+        if row.label is None:
+            return volume, None
+        if row.label.endswith(".seg.nrrd"):
+            segmentation = slicer.util.loadSegmentation(row.label, {"name": row.id})
+        else:
+            labelmap = slicer.util.loadLabelVolume(row.label, {"name": row.id, "show": False})
+            segmentation = toSegmentation(labelmap, volume, self.cases.classes)
+            segmentation.SetName(row.id)
+        segmentation.SetAttribute(PREVIEW, "1")
+        return volume, segmentation
+
+    # Checking
+
+    def onCheck(self, _checked=False):
+        self._begin()
+        self._export = DatasetExport(
+            self.cases,
+            self.logic.exporter,
+            self._folder / "check",
+            lambda done, total, name: self._progress(_("exporting"), done / total, None, name),
+            self._checkFile,
+            lambda text: self._finish(text, wrong=True),
+        )
+        self._export.start()
+
+    def _checkFile(self, dataset):
+        self._export = None
+        self._run(["check", dataset], lambda event: self._finish(self._verdict()), self._onReport)
+
+    def _onReport(self, event):
+        if event["event"] == "report":
+            self.cases.applyReport(event)
+            self.refresh()
+
+    def _verdict(self):
+        severities = [row.severity for row in self.cases.rows]
+        bad, odd = severities.count("excluded"), severities.count("warning")
+        if not bad and not odd:
+            return _("{summary}: all can be used.").format(summary=self.summary())
+        return _("{summary}. {bad} cannot be used and {odd} need a look: see the column Status.").format(
+            summary=self.summary(), bad=bad, odd=odd
+        )
+
+    # The engine
+
+    def _begin(self):
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="MetaSSL-", dir=slicer.app.temporaryPath))
+        self.logic.claim(_("Cases are being read."))
+        self.ui.dataProgress.value = 0
+
+    def _run(self, arguments, done, event=lambda event: None):
+        self.logic.engine.start(
+            arguments,
+            EngineListener(
+                progress=self._progress,
+                event=event,
+                log=self.logic.log,
+                done=done,
+                failed=lambda failure: self._finish(failure.text(), wrong=True),
+                cancelled=lambda event: self._finish(_("Stopped.")),
+            ),
+        )
+
+    def _progress(self, phase, fraction, seconds, text):
+        self.ui.dataProgress.value = int(100 * fraction)
+        say(self.ui.dataStatus, f"{phase}: " + timeLeft(fraction, seconds, text))
+
+    def _finish(self, text, wrong=False):
+        """Show how it ended; temporary files go, whatever happened."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder, self._export = None, None
+        self.ui.dataProgress.value = 0
+        say(self.ui.dataStatus, text, wrong)
+        self.logic.release()
+
+    def onCancel(self, _checked=False):
+        if self._export is not None:
+            self._export.cancel()
+            self._finish(_("Stopped."))
+        else:
+            self.logic.engine.stop(graceSeconds=10)
+
+    def cleanup(self):
+        if self._export is not None:
+            self._export.cancel()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def isCaseVolume(node):
+    """Whether a volume can be a case: no labelmap, no result or preview of this module."""
+    return (
+        not node.IsA("vtkMRMLLabelMapVolumeNode")
+        and node.GetAttribute("MetaSSL.result") is None
+        and node.GetAttribute(PREVIEW) is None
+        and not node.GetHideFromEditors()
+    )
+
+
+def segmentationOn(volume):
+    """The segmentation that was drawn on this volume and is no result of this module, or None."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        drawn = node.GetNodeReference(role) is volume
+        if drawn and segmentsOf(node) and node.GetAttribute("MetaSSL.result") is None:
+            return node
+    return None
+
+
+def _missingVolumes():
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return "" if any(isCaseVolume(node) for node in volumes) else _("There is no volume in the scene.")

@@ -1,0 +1,114 @@
+import qt
+from metassl.regions import REGIONS
+from slicer.i18n import tr as _
+
+from .Result import resultsInScene
+from .Section import Section, allow, fill
+
+
+class DisplaySection(Section):
+    """Look at a result: segmentation, regions, confidence, and the volumes in ml."""
+
+    def __init__(self, ui, logic):
+        super().__init__(ui, logic)
+        self._results = []
+        self._mode = "image"
+        self._buttons = {
+            "segmentation": ui.segmentationButton,
+            "regions": ui.regionsButton,
+            "confidence": ui.confidenceButton,
+            "image": ui.imageButton,
+        }
+        for mode, button in self._buttons.items():
+            button.connect("clicked(bool)", lambda checked, mode=mode: self.show(mode))
+        ui.resultBox.connect("currentIndexChanged(int)", self.onResult)
+        ui.opacitySlider.connect("valueChanged(double)", self.onOpacity)
+        ui.legendBox.connect("toggled(bool)", lambda on: self.show(self._mode))
+        table = ui.regionTable
+        names = (_("Class"), _("ml"), *(region.code for region in REGIONS))
+        table.setColumnCount(len(names))
+        table.setHorizontalHeaderLabels(list(names))
+        table.verticalHeader().setVisible(False)
+        for n, region in enumerate(REGIONS, 2):
+            table.horizontalHeaderItem(n).setToolTip(region.name)
+
+    def setParameterNode(self, parameters, cases):
+        super().setParameterNode(parameters, cases)
+        self.refresh()
+
+    @property
+    def result(self):
+        """The chosen result, or None."""
+        n = self.ui.resultBox.currentIndex
+        return self._results[n] if 0 <= n < len(self._results) else None
+
+    def refresh(self):
+        """Find the results of the scene again; the newest is chosen."""
+        self._results = resultsInScene()[::-1]
+        fill(self.ui.resultBox, [(result.first.GetID(), result.name) for result in self._results])
+        self._fillTable()
+        self.updateButtons()
+
+    def onResult(self, _index=0):
+        self._fillTable()
+        self.updateButtons()
+        if self.result is not None:
+            self.show(self._mode if self._mode in self.result.nodes else next(iter(self.result.nodes)))
+
+    def showNewest(self):
+        """After a volume was segmented: its regions, or what there is."""
+        self.refresh()
+        if self.result is not None:
+            self.show("segmentation" if "segmentation" in self.result.nodes else next(iter(self.result.nodes)))
+
+    def show(self, mode):
+        """Show one part of the chosen result in the slice views."""
+        if self.result is None:
+            return
+        self._mode = mode
+        self._buttons[mode].checked = True
+        self.logic.display.show(self.result, mode, self.parameters.opacity, self.parameters.legend)
+
+    def onOpacity(self, opacity):
+        if self.result is not None:
+            self.logic.display.setOpacity(self.result, self._mode, opacity)
+
+    def updateButtons(self):
+        texts = {
+            "segmentation": _("Show the segments over the volume."),
+            "regions": _("Show the four regions over the volume."),
+            "confidence": _("Show the confidence over the volume."),
+            "image": _("Show the volume alone."),
+        }
+        for mode, button in self._buttons.items():
+            missing = ""
+            if self.result is None:
+                missing = _("Segment a volume in section 4 first.")
+            elif mode != "image" and mode not in self.result.nodes:
+                missing = _("This result was made without it.")
+            allow(button, missing, texts[mode])
+
+    def _fillTable(self):
+        """One row per class and one for the whole volume: ml, and ml and percent of each region."""
+        summary = {} if self.result is None else self.result.summary()
+        volumes, regions = summary.get("volume_ml") or {}, summary.get("regions") or {}
+        rows = [(name, name) for name in volumes] + ([("all", _("whole volume"))] if "all" in regions else [])
+        table = self.ui.regionTable
+        table.setRowCount(len(rows))
+        for n, (key, name) in enumerate(rows):
+            found = regions.get(key, {})
+            total = volumes.get(key) if key in volumes else sum(part["volume_ml"] for part in found.values())
+            texts = [name, _millilitres(total)]
+            for region in REGIONS:
+                part = found.get(region.code)
+                texts.append("" if part is None else f"{_millilitres(part['volume_ml'])} ({100 * part['share']:.1f} %)")
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                if column:
+                    item.setTextAlignment(int(qt.Qt.AlignRight | qt.Qt.AlignVCenter))
+                table.setItem(n, column, item)
+        table.resizeColumnsToContents()
+
+
+def _millilitres(volume):
+    return f"{volume:.3g}" if volume < 100 else f"{volume:.0f}"

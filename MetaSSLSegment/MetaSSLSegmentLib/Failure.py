@@ -1,0 +1,77 @@
+from typing import NamedTuple
+
+from slicer.i18n import tr as _
+
+
+class Failure(NamedTuple):
+    """Why the engine did not finish its work.
+
+    Attributes:
+        message: what went wrong, one sentence.
+        remedy: what to do next.
+        exitCode: of the process; None when it never started.
+    """
+
+    message: str
+    remedy: str
+    exitCode: int | None
+
+    def text(self):
+        """Message and remedy for a person."""
+        return self.message + ("\n" + self.remedy if self.remedy else "")
+
+
+def failureToStart(program):
+    """The failure of a process that never ran."""
+    return Failure(
+        _("The engine cannot be started: {program} is missing or not allowed to run.").format(program=program),
+        _("Reinstall 3D Slicer, or ask your administrator whether programs may be started from that folder."),
+        None,
+    )
+
+
+def failureOf(exitCode, crashed, errorEvent=None, lastLines=()):
+    """The failure of a process that ended without a result.
+
+    Args:
+        exitCode: of the process; the signal's number when it crashed.
+        crashed: whether the system ended it.
+        errorEvent: the engine's own last word, or None.
+        lastLines: the end of the log, for failures that the engine did not explain.
+    """
+    usual = {
+        1: (_("The engine met an unexpected error."), _("This is a defect. Please report it with the log.")),
+        2: (_("The engine cannot use this input."), _("See the log, correct the input and start again.")),
+        3: (
+            _("The memory is too small for this work."),
+            _("Close other programs, choose the small network in section 3, or crop the volume."),
+        ),
+        4: (
+            _("A Python package that the engine needs is missing."),
+            _("Open section 1, Set-up, and install what is missing."),
+        ),
+        5: (_("A file cannot be written."), _("Free some disk space, or choose another runs folder in section 3.")),
+        130: (_("The work was stopped."), ""),
+    }
+    if crashed:
+        return Failure(
+            _("The system ended the engine (code {code}).").format(code=exitCode),
+            _("Most often the memory ran out: close other programs or choose the small network, then press Resume."),
+            exitCode,
+        )
+    message, remedy = usual.get(exitCode, (_("The engine ended with code {code}.").format(code=exitCode), usual[1][1]))
+    if errorEvent is not None:
+        return Failure(errorEvent.get("message") or message, _inSlicersWords(errorEvent.get("hint"), remedy), exitCode)
+    if exitCode == 0:
+        message = _("The engine ended without a result.")
+        remedy = usual[1][1]
+    if exitCode not in usual or exitCode in (0, 1):
+        message = "\n".join([message, *list(lastLines)[-3:]])
+    return Failure(message, remedy, exitCode)
+
+
+def _inSlicersWords(hint, remedy):
+    """The engine's hint, unless it speaks of the command line, which people in Slicer do not see."""
+    if not hint or "metassl " in hint or "--" in hint or "pip install" in hint:
+        return remedy
+    return hint

@@ -1,0 +1,121 @@
+import numpy as np
+import slicer
+from metassl.regions import REGIONS
+from slicer.i18n import tr as _
+
+TABLE = "MetaSSL.colours"
+"""Attribute by which the shared colour tables are found again, also in a loaded scene."""
+CONFIDENCE_COLOURS = ((70, 10, 100), (190, 50, 110), (250, 140, 60), (250, 245, 170))
+"""From confidence 0 to 1, evenly spaced; lightness rises steadily."""
+
+
+def regionColours():
+    """The colour table of region labelmaps, one per scene: background transparent, UC, US, DC, DS named."""
+
+    def fill(table):
+        table.SetNumberOfColors(1 + len(REGIONS))
+        table.SetColor(0, _("outside"), 0, 0, 0, 0)
+        for region in REGIONS:
+            table.SetColor(region.value, f"{region.code} {region.name}", *(part / 255 for part in region.colour), 1)
+
+    return _table("regions", _("MetaSSL regions"), fill)
+
+
+def confidenceColours():
+    """The colour table of confidence volumes, one per scene."""
+
+    def fill(table):
+        table.SetNumberOfColors(256)
+        anchors = np.linspace(0, 255, len(CONFIDENCE_COLOURS))
+        for n in range(256):
+            colour = [np.interp(n, anchors, part) / 255 for part in zip(*CONFIDENCE_COLOURS)]
+            table.SetColor(n, f"{n / 255:.2f}", *colour, 1)
+
+    return _table("confidence", _("MetaSSL confidence"), fill)
+
+
+def _table(kind, name, fill):
+    for node in slicer.util.getNodesByClass("vtkMRMLColorTableNode"):
+        if node.GetAttribute(TABLE) == kind:
+            return node
+    table = slicer.vtkMRMLColorTableNode()
+    table.SetTypeToUser()
+    table.SetName(name)
+    table.SetAttribute(TABLE, kind)
+    fill(table)
+    return slicer.mrmlScene.AddNode(table)
+
+
+class RegionDisplay:
+    """Shows one part of a result over its volume in all slice views."""
+
+    MODES = ("segmentation", "regions", "confidence", "image")
+
+    def show(self, result, mode, opacity, legend=True):
+        """Show the volume with the segmentation, the regions, the confidence, or nothing over it.
+
+        Args:
+            result: a Result.
+            mode: one of ``MODES``; without such a node the image alone is shown.
+            opacity: of the overlay, 0-1.
+            legend: whether regions and confidence get a colour legend.
+        """
+        self._hideOthers()
+        nodes = {kind: node for kind, node in result.nodes.items() if kind == mode}
+        slicer.util.setSliceViewerLayers(
+            background=result.volumeNode,
+            foreground=nodes.get("confidence"),
+            label=nodes.get("regions"),
+            foregroundOpacity=opacity if "confidence" in nodes else 0,
+            labelOpacity=opacity,
+        )
+        if "segmentation" in nodes:
+            display = nodes["segmentation"].GetDisplayNode()
+            display.SetVisibility(True)
+            display.SetOpacity2DFill(opacity)
+        for kind in ("regions", "confidence"):
+            if kind in nodes and legend:
+                self._legend(nodes[kind], names=kind == "regions").SetVisibility(True)
+
+    def setOpacity(self, result, mode, opacity):
+        """Change the overlay's opacity, leaving everything else."""
+        if mode == "segmentation" and mode in result.nodes:
+            result.nodes[mode].GetDisplayNode().SetOpacity2DFill(opacity)
+        elif mode == "regions":
+            slicer.util.setSliceViewerLayers(labelOpacity=opacity)
+        elif mode == "confidence":
+            slicer.util.setSliceViewerLayers(foregroundOpacity=opacity)
+
+    def show3D(self, segmentationNode, shown):
+        """Show or hide the segments' surfaces."""
+        if shown:
+            segmentationNode.CreateClosedSurfaceRepresentation()
+        segmentationNode.GetDisplayNode().SetVisibility3D(shown)
+
+    @staticmethod
+    def _hideOthers():
+        """Results of this module only: what the user shows beside them stays."""
+        from .Result import RESULT
+
+        colors = slicer.modules.colors.logic()
+        for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
+            kind = node.GetAttribute(RESULT)
+            if kind == "segmentation":
+                node.GetDisplayNode().SetVisibility(False)
+            elif kind is not None and colors.GetColorLegendDisplayNode(node):
+                colors.GetColorLegendDisplayNode(node).SetVisibility(False)
+
+    @staticmethod
+    def _legend(node, names):
+        colors = slicer.modules.colors.logic()
+        legend = colors.GetColorLegendDisplayNode(node)
+        if legend is None:
+            legend = colors.AddDefaultColorLegendDisplayNode(node)
+            legend.SetTitleText(_("MetaSSL regions") if names else _("Confidence"))
+            if names:
+                legend.SetUseColorNamesForLabels(True)
+                legend.SetMaxNumberOfColors(1 + len(REGIONS))
+                legend.SetNumberOfLabels(1 + len(REGIONS))
+            else:
+                legend.SetLabelFormat("%.1f")
+        return legend

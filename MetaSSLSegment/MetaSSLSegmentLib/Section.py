@@ -1,0 +1,70 @@
+from metassl.events import duration
+
+
+class Section:
+    """One collapsible part of the module's panel.
+
+    Args:
+        ui: the widgets, by name.
+        logic: the module's logic with its collaborators.
+    """
+
+    def __init__(self, ui, logic):
+        self.ui = ui
+        self.logic = logic
+        self.parameters = None
+        self.cases = None
+
+    def setParameterNode(self, parameters, cases):
+        """Take the choices and cases of a scene, at the start and whenever another scene is there."""
+        self.parameters = parameters
+        self.cases = cases
+
+    def updateButtons(self):
+        """Enable what can be done now; tooltips of the others say what is missing."""
+
+    def cleanup(self):
+        """Let go of nodes and timers."""
+
+
+def allow(button, reason, toolTip):
+    """Enable a button, or disable it with the reason as tooltip.
+
+    Args:
+        button: the button.
+        reason: why it cannot be pressed now; "" when it can.
+        toolTip: what it does.
+    """
+    button.enabled = not reason
+    button.toolTip = reason or toolTip
+
+
+def say(label, text, wrong=False):
+    """Show a message under a section's buttons, red when something went wrong."""
+    label.styleSheet = "color: #c03020;" if wrong else ""
+    label.text = text
+
+
+def timeLeft(fraction, seconds, text):
+    """ "42 %, 3:05 min left, step 120" """
+    parts = [f"{100 * fraction:.0f} %"]
+    if seconds is not None:
+        parts.append(duration(seconds))
+    return ", ".join(parts + ([text] if text else []))
+
+
+def fill(comboBox, choices, current=None):
+    """Replace the items of a combo box.
+
+    Args:
+        comboBox: the combo box; no signal is sent.
+        choices: (key, text) pairs; the key becomes the item's data.
+        current: key of the item to choose; the first when None or absent.
+    """
+    blocked = comboBox.blockSignals(True)
+    comboBox.clear()
+    for key, text in choices:
+        comboBox.addItem(text, key)
+    keys = [key for key, _text in choices]
+    comboBox.setCurrentIndex(keys.index(current) if current in keys else (0 if keys else -1))
+    comboBox.blockSignals(blocked)

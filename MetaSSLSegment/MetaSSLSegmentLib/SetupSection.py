@@ -1,0 +1,72 @@
+import slicer
+from slicer.i18n import tr as _
+
+from .EngineProcess import EngineListener
+from .Requirements import InstallationError
+from .Section import Section, allow, say
+
+
+class SetupSection(Section):
+    """What is installed, what is missing, one button, and the device."""
+
+    def __init__(self, ui, logic):
+        super().__init__(ui, logic)
+        ui.installButton.connect("clicked(bool)", self.onInstall)
+        ui.deviceButton.connect("clicked(bool)", self.onDevice)
+        self.refresh()
+
+    def refresh(self):
+        """Look again at what is installed."""
+        self.logic.requirements.look()
+        missing = self.logic.requirements.missing
+        lines = [f"{name} {version}" for name, version in self.logic.requirements.installed.items()]
+        if self.logic.requirements.needsRestart:
+            say(self.ui.packagesText, _("Installed. Restart Slicer to go on."))
+        elif missing:
+            say(self.ui.packagesText, _("Missing: {names}.").format(names=", ".join(missing)), wrong=True)
+        else:
+            say(self.ui.packagesText, _("Everything is installed: {names}.").format(names=", ".join(lines)))
+        self.ui.setupSection.collapsed = not missing and not self.logic.requirements.needsRestart
+        self.ui.installButton.visible = bool(missing)
+
+    def updateButtons(self):
+        allow(self.ui.installButton, self.logic.busy(), _("Download and install the missing Python packages."))
+        allow(
+            self.ui.deviceButton,
+            self.logic.busy() or self.logic.notReady(),
+            _("Start the engine once and say on which device it would compute."),
+        )
+
+    def onInstall(self, _checked=False):
+        requirements = self.logic.requirements
+        question = _(
+            "These packages will be downloaded and installed into Slicer's Python: {names}. PyTorch alone can take "
+            "several GB on a computer with an NVIDIA GPU. Go on?"
+        ).format(names=", ".join(requirements.missing))
+        if not slicer.util.confirmOkCancelDisplay(question):
+            return
+        error = None
+        try:
+            requirements.install()
+        except InstallationError as caught:
+            error = caught
+        self.refresh()
+        if error is not None:
+            say(self.ui.packagesText, str(error), wrong=True)
+        elif requirements.needsRestart and slicer.util.confirmYesNoDisplay(_("Restart Slicer now?")):
+            slicer.util.restart()
+        self.logic.tellSections()
+
+    def onDevice(self, _checked=False):
+        say(self.ui.deviceText, _("Starting the engine..."))
+        self.logic.engine.start(
+            ["info"],
+            EngineListener(
+                done=lambda facts: say(
+                    self.ui.deviceText,
+                    _("Device: {device} ({precision}). Python {python}, torch {torch}, MONAI {monai}.").format(**facts),
+                ),
+                failed=lambda failure: say(self.ui.deviceText, failure.text(), wrong=True),
+                cancelled=lambda event: say(self.ui.deviceText, ""),
+            ),
+        )

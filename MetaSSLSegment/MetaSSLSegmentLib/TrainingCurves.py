@@ -1,0 +1,127 @@
+import numpy as np
+import slicer
+from metassl.regions import REGIONS
+from slicer.i18n import tr as _
+
+CURVES = "MetaSSL.curves"
+"""Attribute by which the table, series and charts are found again."""
+LINE_COLOURS = ((31, 119, 180), (214, 110, 20), (44, 140, 44), (148, 80, 189), (120, 120, 120))
+
+
+class TrainingCurves:
+    """The curves of the last training: one table and one chart each for losses, region shares and hold-out Dice.
+
+    The nodes are made once per scene and filled anew by every training. Points are collected by ``add`` and reach the
+    nodes with ``flush``, which is meant to be called about once a second.
+    """
+
+    CHARTS = ("losses", "regions", "hold-out")
+
+    def __init__(self):
+        self.clear()
+
+    def clear(self):
+        """Forget all points; the nodes follow with the next ``flush``."""
+        self._points = {chart: {} for chart in self.CHARTS}
+        self._colours = {}
+        self._changed = set(self.CHARTS)
+
+    def add(self, event):
+        """Take the numbers out of an event of the engine; events without numbers are ignored."""
+        if event.get("event") == "metrics":
+            losses = {name: value for name, value in event.get("loss", {}).items()}
+            self._append("losses", event["iteration"], losses)
+            shares = event.get("shares", {}).get("unlabelled")
+            if shares:
+                self._append("regions", event["iteration"], {code: 100 * share for code, share in shares.items()})
+        elif event.get("event") == "hold-out":
+            dice = {name: value for name, value in event.get("dice", {}).items()}
+            self._append("hold-out", event["iteration"], {_("mean"): event["mean_dice"], **dice})
+
+    def hasPoints(self, chart):
+        """Whether there is anything to see in a chart."""
+        return bool(self._points[chart])
+
+    def chartNode(self, chart):
+        """The plot chart node; made when it is not in the scene."""
+        titles = {
+            "losses": (_("Loss"), _("loss")),
+            "regions": (_("Regions of unlabelled crops"), _("share (%)")),
+            "hold-out": (_("Hold-out Dice"), _("Dice")),
+        }
+        node = _named("vtkMRMLPlotChartNode", chart)
+        if node is None:
+            node = _new("vtkMRMLPlotChartNode", chart, "MetaSSL " + titles[chart][0])
+            node.SetTitle(titles[chart][0])
+            node.SetXAxisTitle(_("step"))
+            node.SetYAxisTitle(titles[chart][1])
+        return node
+
+    def flush(self):
+        """Bring the collected points into the scene."""
+        for chart in sorted(self._changed):
+            self._fill(chart)
+        self._changed = set()
+
+    def _append(self, chart, step, values):
+        steps = self._points[chart].setdefault("", [])
+        for name, value in values.items():
+            self._points[chart].setdefault(name, [np.nan] * len(steps)).append(np.nan if value is None else value)
+        steps.append(step)
+        for name, column in self._points[chart].items():
+            if name and len(column) < len(steps):
+                column.append(np.nan)
+        self._changed.add(chart)
+
+    def _fill(self, chart):
+        points = self._points[chart]
+        table = _named("vtkMRMLTableNode", chart)
+        if table is None:
+            if not points:
+                return
+            table = _new("vtkMRMLTableNode", chart, f"MetaSSL {chart}")
+        names = [_("step"), *(name for name in points if name)]
+        wasModifying = table.StartModify()
+        try:
+            columns = [np.array(points.get(name, []), dtype=float) for name in ["", *names[1:]]]
+            slicer.util.updateTableFromArray(table, columns, names)
+        finally:
+            table.EndModify(wasModifying)
+        self._updateSeries(chart, table, names)
+
+    def _updateSeries(self, chart, table, names):
+        """One series per column; those that this training lacks are removed."""
+        chartNode = self.chartNode(chart)
+        for series in _all("vtkMRMLPlotSeriesNode", chart):
+            if series.GetYColumnName() not in names[1:]:
+                chartNode.RemovePlotSeriesNodeID(series.GetID())
+                slicer.mrmlScene.RemoveNode(series)
+        known = {series.GetYColumnName() for series in _all("vtkMRMLPlotSeriesNode", chart)}
+        regions = {region.code: region.colour for region in REGIONS}
+        for n, name in enumerate(names[1:]):
+            if name in known:
+                continue
+            series = _new("vtkMRMLPlotSeriesNode", chart, name)
+            series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+            series.SetAndObserveTableNodeID(table.GetID())
+            series.SetXColumnName(names[0])
+            series.SetYColumnName(name)
+            series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+            series.SetLineWidth(2)
+            colour = regions.get(name, LINE_COLOURS[n % len(LINE_COLOURS)])
+            series.SetColor(*(part / 255 for part in colour))
+            chartNode.AddAndObservePlotSeriesNodeID(series.GetID())
+
+
+def _new(className, chart, name):
+    node = slicer.mrmlScene.AddNewNodeByClass(className, name)
+    node.SetAttribute(CURVES, chart)
+    return node
+
+
+def _all(className, chart):
+    return [node for node in slicer.util.getNodesByClass(className) if node.GetAttribute(CURVES) == chart]
+
+
+def _named(className, chart):
+    return next(iter(_all(className, chart)), None)

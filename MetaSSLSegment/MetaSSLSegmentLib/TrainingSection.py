@@ -1,0 +1,254 @@
+import shutil
+from pathlib import Path
+
+import qt
+import slicer
+from metassl.events import duration
+from metassl.job import Job
+from slicer.i18n import tr as _
+
+from .DatasetExport import DatasetExport
+from .EngineProcess import EngineListener
+from .ParameterNode import trainingSettings
+from .Runs import eventsOf, modelIn
+from .Section import Section, allow, fill, say, timeLeft
+
+RUNS_SETTING = "MetaSSL/RunsFolder"
+MAXIMUM_LOG_LINES = 5000
+
+
+def methodChoices():
+    """(key, text) of the semi-supervised methods, in the engine's order, and supervised training last."""
+    texts = {
+        "mean-teacher": _("Mean Teacher"),
+        "fixmatch": _("FixMatch"),
+        "cps": _("CPS (two networks)"),
+        "cct": _("CCT (several decoders)"),
+        "r-drop": _("R-Drop (dropout)"),
+        "supervised": _("Supervised only"),
+    }
+    keys = Job.__dataclass_fields__["method"].metadata["choices"]
+    return sorted(((key, texts.get(key, key)) for key in keys), key=lambda choice: choice[0] == "supervised")
+
+
+class TrainingSection(Section):
+    """Start, watch, stop and resume a training."""
+
+    def __init__(self, ui, logic):
+        super().__init__(ui, logic)
+        self._export = None
+        self._run = None
+        self.trainedModel = None
+        self.modelChosen = lambda path: None
+        """Called with the model folder when *Use this model* is pressed."""
+        self._flushTimer = qt.QTimer()
+        self._flushTimer.setInterval(1000)
+        self._flushTimer.connect("timeout()", self.logic.curves.flush)
+        self._choices = {
+            "method": (ui.methodBox, methodChoices()),
+            "budgetKind": (ui.budgetBox, [("minutes", _("minutes")), ("iterations", _("steps"))]),
+            "network": (
+                ui.networkBox,
+                [("auto", _("automatic")), ("small", _("small")), ("standard", _("standard")), ("large", _("large"))],
+            ),
+            "device": (
+                ui.deviceBox,
+                [("auto", _("automatic")), ("cpu", _("CPU")), ("cuda", _("NVIDIA GPU")), ("mps", _("Apple GPU"))],
+            ),
+            "weights": (
+                ui.weightsBox,
+                [("paper", _("as in the article")), ("released-code", _("as in the released code"))],
+            ),
+        }
+        for name, (box, choices) in self._choices.items():
+            fill(box, choices)
+            box.connect("currentIndexChanged(int)", lambda index, name=name: self.onChoice(name))
+        fill(ui.chartBox, [("losses", _("losses")), ("regions", _("regions")), ("hold-out", _("hold-out Dice"))])
+        ui.runsFolderPath.currentPath = str(self.logic.runs.folder)
+        ui.runsFolderPath.connect("currentPathChanged(QString)", self.onRunsFolder)
+        ui.startButton.connect("clicked(bool)", self.onStart)
+        ui.stopButton.connect("clicked(bool)", self.onStop)
+        ui.resumeButton.connect("clicked(bool)", self.onResume)
+        ui.chartButton.connect("clicked(bool)", self.onChart)
+        ui.chartBox.connect("currentIndexChanged(int)", self.onChart)
+        ui.useModelButton.connect("clicked(bool)", lambda checked: self.modelChosen(self.trainedModel))
+        ui.logText.setMaximumBlockCount(MAXIMUM_LOG_LINES)
+        ui.useModelButton.visible = False
+        self.refreshRuns()
+
+    def setParameterNode(self, parameters, cases):
+        super().setParameterNode(parameters, cases)
+        self.showParameters()
+
+    def showParameters(self):
+        """Bring the parameter node's choices into the combo boxes."""
+        for name, (box, choices) in self._choices.items():
+            keys = [key for key, _text in choices]
+            value = getattr(self.parameters, name)
+            blocked = box.blockSignals(True)
+            box.setCurrentIndex(keys.index(value) if value in keys else 0)
+            box.blockSignals(blocked)
+        minutes = self.ui.budgetBox.currentData == "minutes"
+        self.ui.minutesSpin.visible = minutes
+        self.ui.iterationsSpin.visible = not minutes
+        supervised = self.ui.methodBox.currentData == "supervised"
+        self.ui.metasslBox.enabled = not supervised
+        for widget in (self.ui.weightsBox, self.ui.thresholdMemorySpin, self.ui.thresholdCapSpin):
+            widget.enabled = not supervised and self.parameters.metasslLoss
+
+    def onChoice(self, name):
+        if self.parameters is not None:
+            setattr(self.parameters, name, self._choices[name][0].currentData)
+            self.showParameters()
+            self.logic.tellSections()
+
+    def onRunsFolder(self, path):
+        self.logic.setRunsFolder(str(path))
+        self.refreshRuns()
+        self.logic.tellSections()
+
+    def refreshRuns(self):
+        """Offer the trainings that can be resumed."""
+        fill(self.ui.resumeBox, [(str(run), run.name) for run in self.logic.runs.unfinished()])
+
+    def updateButtons(self):
+        ui, busy = self.ui, self.logic.busy() or self.logic.notReady()
+        running = self._run is not None
+        missing = ""
+        if self.cases is None or not len(self.cases):
+            missing = _("Add cases in section 2 first.")
+        elif not self.cases.counts()["labelled"]:
+            missing = _("At least one case must be labelled.")
+        elif not self.cases.counts()["unlabelled"] and ui.methodBox.currentData != "supervised":
+            missing = _("This method needs unlabelled cases. Add some, or choose Supervised only.")
+        allow(ui.startButton, busy or missing, _("Train a new model."))
+        allow(
+            ui.resumeButton, busy or ("" if ui.resumeBox.count else _("There is no training to resume.")), _("Go on.")
+        )
+        stopping = self.logic.engine.isStopping
+        ui.stopButton.enabled = running
+        ui.stopButton.text = _("Stop at once") if running and stopping else _("Stop")
+        ui.stopButton.toolTip = (
+            _("End the engine now. What was saved last stays, and the training can be resumed.")
+            if running and stopping
+            else _("Finish the step, save the model and stop. The training can be resumed.")
+        )
+        ui.useModelButton.visible = self.trainedModel is not None and not running
+
+    # Starting
+
+    def onStart(self, _checked=False):
+        run = self.logic.runs.newFolder(self.cases.name)
+        self._begin(run)
+        self._export = DatasetExport(
+            self.cases,
+            self.logic.exporter,
+            run,
+            lambda done, total, name: self._progress(_("exporting"), done / total, None, name),
+            lambda dataset: self._start(["train", dataset, "--out", run, *trainingSettings(self.parameters)]),
+            lambda text: self._finish(text, wrong=True),
+        )
+        self._export.start()
+
+    def onResume(self, _checked=False):
+        run = Path(self.ui.resumeBox.currentData)
+        self._begin(run)
+        for event in eventsOf(run):
+            self.logic.curves.add(event)
+        self._start(["train", "--resume", run])
+
+    def _begin(self, run):
+        self._run, self.trainedModel = run, None
+        self.ui.logText.clear()
+        self.logic.curves.clear()
+        self._flushTimer.start()
+        self._progress(_("starting"), 0, None, "")
+        self.logic.claim(_("A training is running."))
+
+    def _start(self, arguments):
+        self._export = None
+        self.logic.engine.start(
+            arguments,
+            EngineListener(
+                progress=self._progress,
+                event=self._onEvent,
+                log=self._log,
+                done=self._onDone,
+                failed=lambda failure: self._finish(failure.text(), wrong=True),
+                cancelled=self._onCancelled,
+            ),
+        )
+
+    # Watching
+
+    def _progress(self, phase, fraction, seconds, text):
+        self.ui.trainingProgress.value = int(100 * fraction)
+        if not self.logic.engine.isStopping:
+            say(self.ui.trainingStatus, f"{phase}: " + timeLeft(fraction, seconds, text))
+
+    def _log(self, line):
+        self.ui.logText.appendPlainText(line)
+        self.logic.log(line)
+
+    def _onEvent(self, event):
+        self.logic.curves.add(event)
+        if event["event"] == "start":
+            self.onChart()
+
+    def onChart(self, _index=0):
+        """Show the chosen curves in the plot view."""
+        self.logic.curves.flush()
+        slicer.modules.plots.logic().ShowChartInLayout(self.logic.curves.chartNode(self.ui.chartBox.currentData))
+
+    # Ending
+
+    def onStop(self, _checked=False):
+        if self._export is not None:
+            self._export.cancel()
+            self._finish(_("Stopped before the training began."))
+        elif self.logic.engine.isStopping:
+            self.logic.engine.kill()
+        else:
+            say(self.ui.trainingStatus, _("Stopping: the step is finished and the model saved..."))
+            self.logic.engine.stop()
+
+    def _onDone(self, event):
+        text = _("Finished: {steps} steps in {time}.").format(
+            steps=event.get("iterations"), time=duration(event.get("seconds"))
+        )
+        self._finish(text + self._dice(event))
+
+    def _onCancelled(self, event):
+        if event is None or event.get("event") != "done":
+            self._finish(_("Stopped. The training can be resumed from its last checkpoint."))
+            return
+        text = _("Stopped after {steps} steps; the model is saved and the training can be resumed.")
+        self._finish(text.format(steps=event.get("iterations")) + self._dice(event))
+
+    @staticmethod
+    def _dice(event):
+        holdOut = event.get("hold_out")
+        if not holdOut:
+            return ""
+        return " " + _("Hold-out Dice {mean:.3f} over {cases} case(s).").format(
+            mean=holdOut["mean_dice"], cases=holdOut["cases"]
+        )
+
+    def _finish(self, text, wrong=False):
+        self._flushTimer.stop()
+        self.logic.curves.flush()
+        run, self._run, self._export = self._run, None, None
+        self.ui.trainingProgress.value = 0
+        say(self.ui.trainingStatus, text, wrong)
+        if run is not None:
+            model = modelIn(run)
+            self.trainedModel = None if model is None else model.path
+            if not (run / "job.json").exists():  # the engine refused the data: nothing to resume, nothing learnt
+                shutil.rmtree(run, ignore_errors=True)
+        self.refreshRuns()
+        self.logic.release()
+
+    def cleanup(self):
+        self._flushTimer.stop()
+        if self._export is not None:
+            self._export.cancel()

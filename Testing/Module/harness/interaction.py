@@ -1,0 +1,94 @@
+"""Helps tests to act like a user: let Qt work, wait, watch the GUI's responsiveness, take screenshots."""
+
+import contextlib
+import statistics
+import sys
+import time
+import traceback
+
+import qt
+
+
+def processEvents(milliseconds=0):
+    """Let Qt handle what is pending; with a time, keep on for that long. Deferred deletions are made too."""
+    end = time.monotonic() + milliseconds / 1000
+    while True:
+        qt.QApplication.processEvents()
+        qt.QApplication.sendPostedEvents(None, qt.QEvent.DeferredDelete)
+        if time.monotonic() >= end:
+            return
+        time.sleep(0.001)
+
+
+def waitUntil(condition, seconds=10.0, message=None):
+    """Let Qt work until `condition()` is true and return what it returned; fail after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if result:
+            return result
+        if time.monotonic() >= end:
+            name = getattr(condition, "__name__", repr(condition))
+            raise AssertionError(f"waited {seconds} s in vain for: {message or name}")
+        processEvents(5)
+
+
+class LatencyMonitor:
+    """Measures how late a timer of 10 ms comes, in ms: what a user feels as a GUI that hangs.
+
+    Use it as a context manager around something that lets Qt work (such as `waitUntil`).
+    """
+
+    interval = 10
+
+    def __enter__(self):
+        self.samples = []
+        self._previous = time.perf_counter()
+        self._timer = qt.QTimer()
+        self._timer.setTimerType(qt.Qt.PreciseTimer)
+        self._timer.connect("timeout()", self._sample)
+        self._timer.start(self.interval)
+        return self
+
+    def __exit__(self, *exception):
+        self._timer.stop()
+        self._sample()  # a block that lasted until now counts
+
+    def _sample(self):
+        now = time.perf_counter()
+        self.samples.append(max(0.0, (now - self._previous) * 1000 - self.interval))
+        self._previous = now
+
+    @property
+    def median(self):
+        return statistics.median(self.samples)
+
+    @property
+    def maximum(self):
+        return max(self.samples)
+
+
+@contextlib.contextmanager
+def failOnCallbackErrors():
+    """Raise at the end when a slot or an observer raised: Qt and VTK only print such errors."""
+    errors = []
+    previous = sys.excepthook
+    sys.excepthook = lambda kind, error, trace: errors.append("".join(traceback.format_exception(kind, error, trace)))
+    try:
+        yield errors
+    finally:
+        sys.excepthook = previous
+    if errors:
+        raise AssertionError("errors in callbacks:\n" + "\n".join(errors))
+
+
+def screenshot(widget, path, width=None):
+    """Save the widget's picture; it need not be on a screen. A width resizes it first (Slicer's panel: about 500)."""
+    if width:
+        widget.resize(width, widget.heightForWidth(width) if widget.hasHeightForWidth() else widget.sizeHint().height())
+    widget.ensurePolished()
+    processEvents()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not widget.grab().save(str(path)):
+        raise OSError(f"could not write {path}")
+    return path
