@@ -1,5 +1,7 @@
 # make demo    the main job on sample data: train, segment, evaluate (DATA=folder for real data)
 # make test    all tests but the slow ones (make test-slow: only those; make test-all: both)
+# make package SLICER_VERSION=5.12    the archive for "Install from file" in the Extensions Manager of that Slicer
+# make screenshots    the pictures of the README, from the module's panel on the sample
 # make lint, make accuracy, make clean
 # PYTHON=python3.12 chooses the interpreter, PIP_FLAGS is handed to pip (such as an index with CPU builds of torch).
 
@@ -8,13 +10,15 @@ PIP_FLAGS ?=
 DATA ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+INSTALLED_MODULE := .venv/.installed-module
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint constraints.txt
 
-.PHONY: demo test test-slow test-all lint accuracy clean
+.PHONY: demo test test-slow test-all lint accuracy package screenshots clean
 
 demo: $(INSTALLED)
 	$(BIN)/python Testing/demo.py --out demo $(if $(DATA),--data "$(DATA)")
 
-test: lint
+test: lint $(INSTALLED_MODULE)
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(INSTALLED)
@@ -26,6 +30,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+screenshots: $(INSTALLED_MODULE)
+	$(BIN)/python Testing/Module/walkthrough.py --minutes 4 --out Resources/Screenshots
+
 accuracy: $(INSTALLED)
 	$(BIN)/python Testing/Benchmarks/accuracy.py --data "$(DATA)"
 
@@ -35,5 +42,9 @@ clean:
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "MetaSSL needs Python 3.10 or newer; name one with make PYTHON=...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint constraints.txt --editable '.[test]'
+	$(PIP_INSTALL) --editable '.[test]'
+	@touch $@
+
+$(INSTALLED_MODULE): $(INSTALLED)
+	$(PIP_INSTALL) --editable '.[test,test-module]'
 	@touch $@

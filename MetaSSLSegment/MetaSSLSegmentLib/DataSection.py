@@ -11,12 +11,13 @@ from slicer.i18n import tr as _
 from .CaseExporter import segmentsOf
 from .DatasetExport import DatasetExport
 from .EngineProcess import EngineListener
+from .Result import PREVIEW, RESULT
 from .ResultLoader import toSegmentation
 from .SampleSource import discardUnfinished, sampleDataset
-from .Section import Section, allow, fill, say, timeLeft
+from .Section import Section, allow, fill, say, showProgress, timeLeft
 
-PREVIEW = "MetaSSL.preview"
-"""Attribute of nodes that were loaded to look at a case; the next preview replaces them."""
+ROW_HEIGHT, WIDEST_COLUMN = 22, 110
+"""In pixels."""
 STATUS_COLOURS = {"fixed": (90, 90, 90), "warning": (170, 110, 0), "excluded": (190, 40, 30)}
 
 
@@ -55,6 +56,8 @@ class DataSection(Section):
             table.setHorizontalHeaderLabels(list(names))
             table.horizontalHeader().setStretchLastSection(True)
             table.verticalHeader().setVisible(False)
+            table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
+        showProgress(self.ui.dataProgress)
 
     def setParameterNode(self, parameters, cases):
         super().setParameterNode(parameters, cases)
@@ -82,6 +85,8 @@ class DataSection(Section):
                     item.setForeground(qt.QBrush(qt.QColor(*STATUS_COLOURS[row.severity])))
                 table.setItem(n, column, item)
         table.resizeColumnsToContents()
+        for column in range(table.columnCount - 1):  # leave room for the status
+            table.setColumnWidth(column, min(table.columnWidth(column), WIDEST_COLUMN))
         self._fillClasses()
         self.logic.tellSections()
 
@@ -304,7 +309,7 @@ class DataSection(Section):
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="MetaSSL-", dir=slicer.app.temporaryPath))
         self.logic.claim(_("Cases are being read."))
-        self.ui.dataProgress.value = 0
+        showProgress(self.ui.dataProgress, 0)
 
     def _run(self, arguments, done, event=lambda event: None):
         self.logic.engine.start(
@@ -320,7 +325,7 @@ class DataSection(Section):
         )
 
     def _progress(self, phase, fraction, seconds, text):
-        self.ui.dataProgress.value = int(100 * fraction)
+        showProgress(self.ui.dataProgress, fraction)
         say(self.ui.dataStatus, f"{phase}: " + timeLeft(fraction, seconds, text))
 
     def _finish(self, text, wrong=False):
@@ -328,7 +333,7 @@ class DataSection(Section):
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._folder, self._export = None, None
-        self.ui.dataProgress.value = 0
+        showProgress(self.ui.dataProgress)
         say(self.ui.dataStatus, text, wrong)
         self.logic.release()
 
@@ -350,7 +355,7 @@ def isCaseVolume(node):
     """Whether a volume can be a case: no labelmap, no result or preview of this module."""
     return (
         not node.IsA("vtkMRMLLabelMapVolumeNode")
-        and node.GetAttribute("MetaSSL.result") is None
+        and node.GetAttribute(RESULT) is None
         and node.GetAttribute(PREVIEW) is None
         and not node.GetHideFromEditors()
     )
@@ -361,7 +366,7 @@ def segmentationOn(volume):
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         drawn = node.GetNodeReference(role) is volume
-        if drawn and segmentsOf(node) and node.GetAttribute("MetaSSL.result") is None:
+        if drawn and segmentsOf(node) and node.GetAttribute(RESULT) is None:
             return node
     return None
 

@@ -29,6 +29,7 @@ class DisplaySection(Section):
         table.setColumnCount(len(names))
         table.setHorizontalHeaderLabels(list(names))
         table.verticalHeader().setVisible(False)
+        table.verticalHeader().setDefaultSectionSize(22)
         for n, region in enumerate(REGIONS, 2):
             table.horizontalHeaderItem(n).setToolTip(region.name)
 
@@ -101,13 +102,18 @@ class DisplaySection(Section):
             texts = [name, _millilitres(total)]
             for region in REGIONS:
                 part = found.get(region.code)
-                texts.append("" if part is None else f"{_millilitres(part['volume_ml'])} ({100 * part['share']:.1f} %)")
+                texts.append("" if part is None else _share(part))
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
-                if column:
-                    item.setTextAlignment(int(qt.Qt.AlignRight | qt.Qt.AlignVCenter))
                 table.setItem(n, column, item)
         table.resizeColumnsToContents()
+
+
+def _share(part):
+    """ "1.64 (60 %)": ml and percent of a region."""
+    percent = 100 * part["share"]
+    digits = 0 if percent >= 10 or percent == 0 else 1
+    return f"{_millilitres(part['volume_ml'])} ({percent:.{digits}f} %)"
 
 
 def _millilitres(volume):

@@ -3,8 +3,12 @@ import slicer
 from metassl.regions import REGIONS
 from slicer.i18n import tr as _
 
+from .Result import PREVIEW, RESULT
+
 TABLE = "MetaSSL.colours"
 """Attribute by which the shared colour tables are found again, also in a loaded scene."""
+LEGEND_SIZE, CONFIDENCE_LEGEND_SIZE, LEGEND_POSITION = (0.45, 0.4), (0.2, 0.3), (0.97, 0.85)
+"""Shares of the slice view: the names must be readable in a small view."""
 CONFIDENCE_COLOURS = ((70, 10, 100), (190, 50, 110), (250, 140, 60), (250, 245, 170))
 """From confidence 0 to 1, evenly spaced; lightness rises steadily."""
 
@@ -15,6 +19,7 @@ def regionColours():
     def fill(table):
         table.SetNumberOfColors(1 + len(REGIONS))
         table.SetColor(0, _("outside"), 0, 0, 0, 0)
+        table.SetColorDefined(0, False)  # no line in the legend
         for region in REGIONS:
             table.SetColor(region.value, f"{region.code} {region.name}", *(part / 255 for part in region.colour), 1)
 
@@ -94,13 +99,11 @@ class RegionDisplay:
 
     @staticmethod
     def _hideOthers():
-        """Results of this module only: what the user shows beside them stays."""
-        from .Result import RESULT
-
+        """Results and previews of this module only: what the user shows beside them stays."""
         colors = slicer.modules.colors.logic()
         for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
             kind = node.GetAttribute(RESULT)
-            if kind == "segmentation":
+            if kind == "segmentation" or (node.GetAttribute(PREVIEW) and node.IsA("vtkMRMLSegmentationNode")):
                 node.GetDisplayNode().SetVisibility(False)
             elif kind is not None and colors.GetColorLegendDisplayNode(node):
                 colors.GetColorLegendDisplayNode(node).SetVisibility(False)
@@ -112,10 +115,13 @@ class RegionDisplay:
         if legend is None:
             legend = colors.AddDefaultColorLegendDisplayNode(node)
             legend.SetTitleText(_("MetaSSL regions") if names else _("Confidence"))
+            legend.SetSize(*(LEGEND_SIZE if names else CONFIDENCE_LEGEND_SIZE))
+            legend.SetPosition(*LEGEND_POSITION)
             if names:
                 legend.SetUseColorNamesForLabels(True)
                 legend.SetMaxNumberOfColors(1 + len(REGIONS))
                 legend.SetNumberOfLabels(1 + len(REGIONS))
             else:
                 legend.SetLabelFormat("%.1f")
+                legend.SetNumberOfLabels(6)
         return legend

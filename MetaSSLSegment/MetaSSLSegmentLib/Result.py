@@ -4,6 +4,8 @@ import slicer
 
 RESULT = "MetaSSL.result"
 """Attribute of result nodes: segmentation, regions or confidence."""
+PREVIEW = "MetaSSL.preview"
+"""Attribute of nodes that were loaded to look at a case; the next preview replaces them."""
 SUMMARY = "MetaSSL.summary"
 """Attribute of a result's first node: the engine's numbers as JSON."""
 VOLUME = "MetaSSL.volume"

@@ -1,4 +1,5 @@
 from metassl.events import duration
+from slicer.i18n import tr as _
 
 
 class Section:
@@ -45,11 +46,17 @@ def say(label, text, wrong=False):
     label.text = text
 
 
+def showProgress(bar, fraction=None):
+    """Show how far the work is (0-1); without a number the bar goes away."""
+    bar.visible = fraction is not None
+    bar.value = int(100 * (fraction or 0))
+
+
 def timeLeft(fraction, seconds, text):
     """ "42 %, 3:05 min left, step 120" """
     parts = [f"{100 * fraction:.0f} %"]
     if seconds is not None:
-        parts.append(duration(seconds))
+        parts.append(_("{time} left").format(time=duration(seconds)))
     return ", ".join(parts + ([text] if text else []))
 
 

@@ -10,7 +10,7 @@ from .CaseExporter import ExportError
 from .EngineProcess import EngineListener
 from .ResultLoader import KINDS, LoadError
 from .Runs import classesOf, modelIn
-from .Section import Section, allow, fill, say, timeLeft
+from .Section import Section, allow, fill, say, showProgress, timeLeft
 
 CASE = "volume"
 """How the engine names the one volume that it is given."""
@@ -26,6 +26,7 @@ class SegmentSection(Section):
         self._model = None
         self.segmented = lambda result: None
         """Called with the Result when its nodes are in the scene."""
+        showProgress(ui.segmentProgress)
         ui.modelBox.connect("currentIndexChanged(int)", self.onModel)
         ui.browseModelButton.connect("clicked(bool)", self.onBrowse)
         ui.applyButton.connect("clicked(bool)", self.onApply)
@@ -151,7 +152,7 @@ class SegmentSection(Section):
 
     def _begin(self, claim):
         self._folder = Path(tempfile.mkdtemp(prefix="MetaSSL-", dir=slicer.app.temporaryPath))
-        self.ui.segmentProgress.value = 0
+        showProgress(self.ui.segmentProgress, 0)
         say(self.ui.segmentStatus, _("Starting the engine..."))
         self.logic.claim(claim)
         return self._folder
@@ -174,14 +175,14 @@ class SegmentSection(Section):
         )
 
     def _progress(self, phase, fraction, seconds, text):
-        self.ui.segmentProgress.value = int(100 * fraction)
+        showProgress(self.ui.segmentProgress, fraction)
         say(self.ui.segmentStatus, f"{phase}: " + timeLeft(fraction, seconds, "" if text == CASE else text))
 
     def _finish(self, text, wrong=False):
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._folder = self._volumeID = self._model = None
-        self.ui.segmentProgress.value = 0
+        showProgress(self.ui.segmentProgress)
         say(self.ui.segmentStatus, text, wrong)
         self.logic.release()
 

@@ -11,7 +11,7 @@ from .DatasetExport import DatasetExport
 from .EngineProcess import EngineListener
 from .ParameterNode import trainingSettings
 from .Runs import eventsOf, modelIn
-from .Section import Section, allow, fill, say, timeLeft
+from .Section import Section, allow, fill, say, showProgress, timeLeft
 
 RUNS_SETTING = "MetaSSL/RunsFolder"
 MAXIMUM_LOG_LINES = 5000
@@ -74,6 +74,7 @@ class TrainingSection(Section):
         ui.useModelButton.connect("clicked(bool)", lambda checked: self.modelChosen(self.trainedModel))
         ui.logText.setMaximumBlockCount(MAXIMUM_LOG_LINES)
         ui.useModelButton.visible = False
+        showProgress(ui.trainingProgress)
         self.refreshRuns()
 
     def setParameterNode(self, parameters, cases):
@@ -182,7 +183,7 @@ class TrainingSection(Section):
     # Watching
 
     def _progress(self, phase, fraction, seconds, text):
-        self.ui.trainingProgress.value = int(100 * fraction)
+        showProgress(self.ui.trainingProgress, fraction)
         if not self.logic.engine.isStopping:
             say(self.ui.trainingStatus, f"{phase}: " + timeLeft(fraction, seconds, text))
 
@@ -238,7 +239,7 @@ class TrainingSection(Section):
         self._flushTimer.stop()
         self.logic.curves.flush()
         run, self._run, self._export = self._run, None, None
-        self.ui.trainingProgress.value = 0
+        showProgress(self.ui.trainingProgress)
         say(self.ui.trainingStatus, text, wrong)
         if run is not None:
             model = modelIn(run)
