@@ -93,9 +93,10 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self):
         """Look again at what may have changed while another module was open."""
-        self.initializeParameterNode()
         self.setupSection.refresh()
         self.trainingSection.refreshRuns()
+        self.segmentSection.refreshModels()
+        self.displaySection.refresh()
 
     def cleanup(self):
         self.removeObservers()

@@ -519,6 +519,10 @@ def test_report_as_text_and_dictionary(good, tmp_path):
     content = report.to_dict()
     assert content["cases"] == 3 and content["excluded"] == ["bad"]
     assert content["problems"][0]["code"] == "label-empty" and content["problems"][1]["case_id"] == "bad"
+    assert set(content["measured"]) == {good.id, "e"}
+    facts = content["measured"][good.id]
+    assert tuple(facts["size"]) == SIZE[::-1] and len(facts["spacing"]) == 3
+    assert facts["labels"] == [c.value for c in dataset(*cases).classes] and content["measured"]["e"]["labels"] == []
 
 
 def test_reading_and_checking_refuse_with_the_same_error(tmp_path):

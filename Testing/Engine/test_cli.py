@@ -76,6 +76,11 @@ def test_prepare_and_check_from_the_command_line(tmp_path):
     (tmp_path / "s" / "images" / "sample_000.nii.gz").write_bytes(b"junk")
     bad = metassl("check", tmp_path / "d.json")
     assert bad.returncode == 2 and "sample_000" in bad.stdout and "cannot be read" in bad.stdout
+    parent, _write_end = os.pipe()  # a parent that stays alive
+    events = metassl("check", tmp_path / "d.json", "--events", stdin=parent).stdout.splitlines()
+    *_, report, error = map(json.loads, events)
+    assert report["event"] == "report" and report["excluded"] == ["sample_000"] and "sample_001" in report["measured"]
+    assert error["event"] == "error" and error["code"] == 2
 
 
 def test_names_that_the_terminal_cannot_show_do_no_harm(tmp_path):

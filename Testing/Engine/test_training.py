@@ -263,6 +263,8 @@ def test_two_runs_do_not_share_a_folder(dataset, tmp_path):
     (tmp_path / "other" / "thesis.docx").write_text("")
     with pytest.raises(InputError, match="not empty"):
         started_run(dataset, tmp_path / "other")
+    (tmp_path / "exported" / "cases").mkdir(parents=True)  # volumes that the Slicer side wrote for this run
+    started_run(dataset, tmp_path / "exported")
 
 
 def test_resuming_nothing_says_so(tmp_path):

@@ -489,6 +489,35 @@ def test_a_failing_installation_raises(packaging):
         slicer.util.pip_install("monai")
 
 
+def test_samples_and_functions_of_the_start_up_run_when_a_test_says_so():
+    from SampleData import SampleDataLogic
+
+    slicer.app.connect(
+        "startupCompleted()",
+        lambda: SampleDataLogic.registerCustomSampleDataSource(
+            category="MetaSSL", sampleName="HarnessSample", customDownloader=lambda source: [ramp(source.sampleName)]
+        ),
+    )
+    assert "HarnessSample" not in [source.sampleName for source in SampleDataLogic.sources]
+    slicer.app.completeStartup()
+    assert SampleDataLogic().downloadSample("HarnessSample")[0].GetName() == "HarnessSample"
+    del SampleDataLogic.sources[-1]
+
+
+def test_extensions_install_only_when_the_imitated_server_has_them(monkeypatch):
+    manager = slicer.app.extensionsManagerModel()
+    monkeypatch.setattr(manager, "installed", set())
+    assert not manager.installExtensionFromServer("PyTorch", False)
+    monkeypatch.setattr(manager, "serverHas", {"PyTorch"})
+    assert manager.installExtensionFromServer("PyTorch", False)
+    assert manager.isExtensionInstalled("PyTorch")
+
+
+def test_texts_can_be_translated_in_a_test(monkeypatch):
+    monkeypatch.setitem(slicer.i18n.TRANSLATIONS, "Apply", "Anwenden")
+    assert (slicer.i18n.tr("Apply"), slicer.i18n.translate("context", "Stop")) == ("Anwenden", "Stop")
+
+
 # ---- an ordinary scripted module -----------------------------------------------------------------------------------
 
 DEMO_MODULE = """
@@ -640,15 +669,18 @@ def test_a_modules_parameters_are_saved_with_the_scene(demo, tmp_path, kind):
     assert ui.applyButton.enabled
 
 
-def test_after_loading_a_scene_old_wrappers_lack_its_nodes_as_in_slicer(tmp_path):
-    parameters = makeWrapper()
-    parameters.parameterNode.SetSingletonTag("Old")
+def test_after_loading_a_scene_only_a_new_wrapper_knows_its_nodes_as_in_slicer(tmp_path):
+    node = slicer.vtkMRMLScriptedModuleNode()
+    node.SetSingletonTag("Kept")
+    parameters = type(makeWrapper())(slicer.mrmlScene.AddNode(node))
     parameters.volume = ramp()
+    parameters.count = 7
     slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     slicer.mrmlScene.Clear(False)
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
-    node = slicer.mrmlScene.GetSingletonNode("Old", "vtkMRMLScriptedModuleNode")
-    assert type(parameters)(node).volume.GetName() == "ramp"
+    assert parameters.parameterNode.GetNodeReference("volume").GetName() == "ramp"
+    assert (parameters.volume, parameters.count) == (None, 7)
+    assert type(parameters)(parameters.parameterNode).volume.GetName() == "ramp"
 
 
 # ---- acting like a user --------------------------------------------------------------------------------------------

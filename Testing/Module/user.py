@@ -92,6 +92,4 @@ class User:
 
     def close(self):
         """Close the module."""
-        for selector in (self.ui.inputSelector, self.ui.caseVolumeSelector, self.ui.caseSegmentationSelector):
-            selector.setMRMLScene(None)
         self.representation.close()

@@ -5,6 +5,7 @@ import statistics
 import sys
 import time
 import traceback
+from pathlib import Path
 
 import qt
 
@@ -88,6 +89,7 @@ def screenshot(widget, path, width=None):
         widget.resize(width, widget.heightForWidth(width) if widget.hasHeightForWidth() else widget.sizeHint().height())
     widget.ensurePolished()
     processEvents()
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not widget.grab().save(str(path)):
         raise OSError(f"could not write {path}")

@@ -6,7 +6,8 @@ Slicer's own also takes lists, dictionaries, tuples, unions and parameter packs:
 Slicer's behaviour that surprises, and is kept:
 
 - validators check the defaults too, when the wrapper is made; a value of a wrong type raises TypeError, not ValueError
-- widgets match by their exact class: a subclass of QLineEdit is refused
+- widgets match by their exact class: a subclass of QLineEdit is refused, ctkCheckBox and ctkComboBox are too
+  (newer versions of Slicer take some of ctk's; what is refused here is safe to avoid)
 - numeric widgets lose the range that the .ui file gives them: the annotation's range, or "unbounded", replaces it
 - QComboBox needs `Choice` (or an Enum): its items are removed and replaced by `str(choice)` (the Enum's `label()` or
   name), and it is read by index, so that `setItemText` after `connectGui` may show another text
@@ -232,17 +233,17 @@ class _Connection:
         if self.field.isNode:
             kinds = {slicer.qMRMLNodeComboBox: "node"}
         elif issubclass(self.field.type, enum.Enum):
-            kinds = {qt.QComboBox: "combo", ctk.ctkComboBox: "combo"}
+            kinds = {qt.QComboBox: "combo"}
         else:
             kinds = {
-                bool: {qt.QCheckBox: "check", ctk.ctkCheckBox: "check", qt.QPushButton: "button"},
+                bool: {qt.QCheckBox: "check", qt.QPushButton: "button"},
                 int: {qt.QSpinBox: "number", qt.QSlider: "number"},
-                float: {qt.QDoubleSpinBox: "number", ctk.ctkDoubleSpinBox: "number", ctk.ctkSliderWidget: "number"},
+                float: {qt.QDoubleSpinBox: "number", ctk.ctkSliderWidget: "number"},
                 str: {qt.QLineEdit: "text"},
                 pathlib.Path: {ctk.ctkPathLineEdit: "path", ctk.ctkDirectoryButton: "directory"},
             }[self.field.type]
             if self.field.type is not pathlib.Path:
-                kinds = {**kinds, qt.QComboBox: "combo", ctk.ctkComboBox: "combo"}
+                kinds = {**kinds, qt.QComboBox: "combo"}
         kind = kinds.get(type(self.widget))  # the exact class, as in Slicer
         if kind is None:
             raise RuntimeError(
@@ -330,8 +331,9 @@ class _Wrapper:
         self._values = {name: field.read(parameterNode) for name, field in self.allParameters.items()}
         self._beingWritten = None
         weakSelf = weakref.ref(self)  # an observer must not keep the wrapper alive
+        # With equal priorities VTK calls the first observer last: others would see the old values.
         self._cacheTag = parameterNode.AddObserver(
-            vtk.vtkCommand.ModifiedEvent, lambda caller, event: weakSelf() and weakSelf()._updateCache()
+            vtk.vtkCommand.ModifiedEvent, lambda caller, event: weakSelf() and weakSelf()._updateCache(), 1.0
         )
 
     def __del__(self):

@@ -3,8 +3,10 @@
 A widget class that is missing here is an error when a `.ui` file names it: add it, as small as can be.
 """
 
+import weakref
 from pathlib import Path
 
+import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
@@ -125,19 +127,6 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
 
 
 @standIn
-class ctkCheckBox(QtWidgets.QCheckBox):
-    """A check box (ctk's can also show an icon, which is not imitated)."""
-
-
-@standIn
-class ctkComboBox(QtWidgets.QComboBox):
-    """A combo box with a text for "nothing chosen"."""
-
-    defaultText = storedProperty(str, "defaultText", "")
-    forceDefault = storedProperty(bool, "forceDefault", False)
-
-
-@standIn
 class ctkMessageBox(QtWidgets.QMessageBox):
     """The message box of `slicer.util.messageBox`, which opens only outside of testing mode."""
 
@@ -205,54 +194,20 @@ class ctkDirectoryButton(QtWidgets.QWidget):
     caption = storedProperty(str, "caption", "")
 
 
-class _DoubleBox(QtWidgets.QWidget):
-    """What ctkSliderWidget and ctkDoubleSpinBox have in common: an inner spin box."""
-
-    valueChanged = Signal(float)
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        self._spinBox = QtWidgets.QDoubleSpinBox(self)
-        self._spinBox.setRange(0, 99)
-        self._spinBox.valueChanged.connect(self.valueChanged)
-
-    def setRange(self, minimum, maximum):
-        self._spinBox.setRange(minimum, maximum)
-
-    def reset(self):
-        self._spinBox.setValue(self._spinBox.minimum)
-
-
-def _spinBoxProperties():
-    """New Property objects for each class: Qt wants them in the class itself."""
-    floats = {name: forwardedProperty(float, "_spinBox", name) for name in ("value", "minimum", "maximum")}
-    texts = {name: forwardedProperty(str, "_spinBox", name) for name in ("prefix", "suffix")}
-    return {
-        **floats,
-        **texts,
-        "singleStep": forwardedProperty(float, "_spinBox", "singleStep"),
-        "decimals": forwardedProperty(int, "_spinBox", "decimals"),
-    }
-
-
 @standIn
-class ctkDoubleSpinBox(_DoubleBox):
-    """A spin box for a float (ctk's adds decimals on demand, which is not imitated)."""
-
-    locals().update(_spinBoxProperties())
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        _rowLayout(self, self._spinBox)
-
-
-@standIn
-class ctkSliderWidget(_DoubleBox):
+class ctkSliderWidget(QtWidgets.QWidget):
     """A slider and a spin box for one float."""
 
+    valueChanged = Signal(float)
     valueIsChanging = Signal(float)
 
-    locals().update(_spinBoxProperties())
+    value = forwardedProperty(float, "_spinBox", "value")
+    minimum = forwardedProperty(float, "_spinBox", "minimum")
+    maximum = forwardedProperty(float, "_spinBox", "maximum")
+    singleStep = forwardedProperty(float, "_spinBox", "singleStep")
+    decimals = forwardedProperty(int, "_spinBox", "decimals")
+    prefix = forwardedProperty(str, "_spinBox", "prefix")
+    suffix = forwardedProperty(str, "_spinBox", "suffix")
     pageStep = storedProperty(float, "pageStep", 10.0)
     tickInterval = storedProperty(float, "tickInterval", 0.0)
     tracking = storedProperty(bool, "tracking", True)
@@ -262,20 +217,23 @@ class ctkSliderWidget(_DoubleBox):
         super().__init__(parent)
         self._slider = QtWidgets.QSlider(QtCore.Qt.Horizontal, self)
         self._slider.setRange(0, 1000)
+        self._spinBox = QtWidgets.QDoubleSpinBox(self)
+        self._spinBox.setRange(0, 99)
         _rowLayout(self, self._slider, self._spinBox)
-        self._spinBox.valueChanged.connect(lambda value: self._moveSlider())
         self._slider.sliderMoved.connect(self._takeSlider)
+        self._spinBox.valueChanged.connect(self._moveSlider)
+        self._spinBox.valueChanged.connect(self.valueChanged)
 
-    def _moveSlider(self):
+    def _moveSlider(self, value):
         span = (self.maximum - self.minimum) or 1
-        self._slider.setValue(round(1000 * (self.value - self.minimum) / span))
+        self._slider.setValue(round(1000 * (value - self.minimum) / span))
 
     def _takeSlider(self, position):
         self.value = self.minimum + (self.maximum - self.minimum) * position / 1000
 
     def setRange(self, minimum, maximum):
-        super().setRange(minimum, maximum)
-        self._moveSlider()
+        self.minimum, self.maximum = minimum, maximum
+        self._moveSlider(self.value)
 
 
 # ---- qMRML: they know the scene ------------------------------------------------------------------------------------
@@ -318,6 +276,7 @@ class _NodeList:
         self._scene = scene
         self._observerTags = []
         if scene is not None:
+            onSceneChanged = self._sceneObserver(scene)
             for event in (
                 scene.NodeAddedEvent,
                 scene.NodeRemovedEvent,
@@ -325,7 +284,21 @@ class _NodeList:
                 scene.EndCloseEvent,
                 scene.EndBatchProcessEvent,
             ):
-                self._observerTags.append(scene.AddObserver(event, lambda *arguments: self._refresh()))
+                self._observerTags.append(scene.AddObserver(event, onSceneChanged))
+
+    def _sceneObserver(self, scene):
+        """A function that does not keep the widget alive, and stops observing once Qt has deleted it."""
+        weakSelf, tags = weakref.ref(self), self._observerTags
+
+        def onSceneChanged(caller, event):
+            widget = weakSelf()
+            if widget is not None and shiboken6.isValid(widget):
+                widget._refresh()
+            else:
+                while tags:
+                    scene.RemoveObserver(tags.pop())
+
+        return onSceneChanged
 
     def mrmlScene(self):
         return self._scene
