@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import slicer
 from harness.interaction import processEvents, waitUntil
 from harness.module_loading import openModule
 

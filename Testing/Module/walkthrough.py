@@ -58,7 +58,7 @@ def chooseCases(user, args):
         user.click("sampleButton")
         user.waitUntilIdle(300)
         say(user.ui.dataStatus.text)
-        unseen = [row for row in user.cases.rows if row.role == "ignored"][0]
+        unseen = next(row for row in user.cases.rows if row.role == "ignored")
     else:
         user.addFolder(args.data)
         say(user.ui.dataStatus.text)
@@ -67,7 +67,7 @@ def chooseCases(user, args):
         user.setRole(ids[args.labelled :], "unlabelled")
         user.setRole(rest, "ignored")
         user.setRole(rest[1:4], "hold-out")
-        unseen = [row for row in user.cases.rows if row.id == rest[0]][0]
+        unseen = next(row for row in user.cases.rows if row.id == rest[0])
         user.click("checkButton")
         user.waitUntilIdle(300)
         say(user.ui.dataStatus.text)
