@@ -16,7 +16,7 @@ from .ResultLoader import toSegmentation
 from .SampleSource import discardUnfinished, sampleDataset
 from .Section import Section, allow, fill, say, showProgress, timeLeft
 
-ROW_HEIGHT, WIDEST_COLUMN = 22, 110
+ROW_HEIGHT, WIDEST_COLUMN = 22, 140
 """In pixels."""
 STATUS_COLOURS = {"fixed": (90, 90, 90), "warning": (170, 110, 0), "excluded": (190, 40, 30)}
 
@@ -80,8 +80,8 @@ class DataSection(Section):
             )
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(row.status if column == 5 else text)
-                if column == 5 and row.severity:
+                item.setToolTip(row.status if column == 5 or row.severity else text)
+                if row.severity:
                     item.setForeground(qt.QBrush(qt.QColor(*STATUS_COLOURS[row.severity])))
                 table.setItem(n, column, item)
         table.resizeColumnsToContents()
