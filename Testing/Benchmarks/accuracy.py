@@ -1,66 +1,138 @@
 """Accuracy of every method with its own loss and with MetaSSL, on real data, with one configuration for all.
 
-    python Testing/Benchmarks/accuracy.py --data FOLDER [--iterations 800] [--seeds 0 1] [--workers 2] [--table FILE]
+    python Testing/Benchmarks/accuracy.py --data FOLDER [--iterations 800] [--seeds 0 1 2] [--workers 2]
+    python Testing/Benchmarks/accuracy.py --data FOLDER --on pool --rows mean-teacher --lever "late: --ramp 1"
+    python Testing/Benchmarks/accuracy.py --on sample
+    python Testing/Benchmarks/accuracy.py --data FOLDER --on test --corrupt
 
-FOLDER holds images/, labels/ and split.json with the keys labelled_4, pool and test: training sees the labels of
-labelled_4 only, the rest of the pool without labels; test cases are predicted with the final checkpoint and nothing is
-chosen on them. Every run is a ``metassl train``, ``predict`` and ``evaluate`` of its own with its result in one JSON;
-runs that have one are not repeated, runs that were cut off go on. The table is made from all results.
+FOLDER holds images/, labels/ and split.json with the keys labelled_4, pool and test. ``--on`` says what is measured:
+
+- test: training sees the labels of labelled_4 only, the rest of the pool without labels; measured are the test cases,
+  with the final checkpoint, and nothing is chosen on them.
+- pool: every seed draws other labelled and measured cases from the pool. Settings are chosen here.
+- sample: the synthetic sample, another one for every seed.
+
+``--corrupt`` spoils half of the labelled annotations: dilated or eroded by 2 voxels and shifted by up to 3. ``--lever``
+adds rows: Mean Teacher + MetaSSL with other options. Every run is a ``metassl train``, ``predict`` and ``evaluate`` of
+its own with its result in one JSON; runs that have one are not repeated, runs that were cut off go on. The table is
+made from all results.
 """
 
 import argparse
 import json
 import os
 import platform
+import random
 import statistics
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+import SimpleITK as sitk
+from metassl.dataset import Dataset
+from metassl.images import like, read_image, write_image
+from metassl.layouts import prepare
+from metassl.sample import make_sample
+from skimage.morphology import ball, dilation, erosion
+
 METHODS = ("mean-teacher", "cps", "fixmatch", "r-drop", "cct")
+BASE = "mean-teacher + MetaSSL"
+"""The row that levers change and are compared with."""
+FULL = "full supervision on the pool"
+SUPERVISED = "supervised only"
+MEASURED_ON_POOL = 24
 MARK = "<!-- accuracy table -->"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One row and seed: which cases are labelled, and the training options."""
+    """One row and seed: whether everything is labelled, and the training options."""
 
     row: str
-    labelled: str
     options: tuple[str, ...]
     seed: int
+    all_labelled: bool = False
 
     @property
     def name(self) -> str:
         """Folder name."""
-        return f"{self.row.replace(' ', '-').replace('+', 'with')}-{self.labelled}-seed{self.seed}".lower()
+        return f"{self.row.replace(' ', '-').replace('+', 'with')}-seed{self.seed}".lower()
 
 
-def runs(seeds: list[int]) -> list[Run]:
+def runs(seeds: list[int], levers: list[str] = ()) -> list[Run]:
     """All runs, seed by seed, so that early results cover all rows."""
     found = []
     for seed in seeds:
-        found.append(Run("supervised only", "labelled_4", ("--method", "supervised"), seed))
-        full = ("--method", "supervised", "--batch-labelled", "4")
-        found.append(Run("full supervision on the pool", "pool", full, seed))
+        found.append(Run(SUPERVISED, ("--method", "supervised"), seed))
+        found.append(Run(FULL, ("--method", "supervised", "--batch-labelled", "4"), seed, True))
         for method in METHODS:
             for loss in ("own", "metassl"):
                 row = f"{method} + MetaSSL" if loss == "metassl" else method
-                found.append(Run(row, "labelled_4", ("--method", method, "--loss", loss), seed))
+                found.append(Run(row, ("--method", method, "--loss", loss), seed))
+        for lever in levers:
+            name, _, options = lever.partition(":")
+            found.append(Run(f"lever {name.strip()}", tuple(options.split()), seed))
     return found
+
+
+def dataset_of(run: Run, args: argparse.Namespace, folder: Path) -> Dataset:
+    """The cases of a run; those that are measured have the role "ignored"."""
+    if args.on == "sample":
+        path = args.out / "samples" / str(run.seed) / "dataset.json"
+        made = Dataset.load(path)
+        measured = [c.id for c in made.with_role("ignored")]
+        labelled = [c.id for c in made.with_role("labelled")]
+    else:
+        made, _ = prepare(args.data)
+        split = json.loads((args.data / "split.json").read_text(encoding="utf-8"))
+        measured, labelled, pool = split["test"], split["labelled_4"], split["pool"]
+        if args.on == "pool":
+            pool = sorted(pool)
+            random.Random(1000 + run.seed).shuffle(pool)
+            measured, labelled = pool[:MEASURED_ON_POOL], pool[MEASURED_ON_POOL : MEASURED_ON_POOL + 4]
+        made = replace(made, cases=tuple(c for c in made.cases if c.id in {*measured, *pool}))
+    roles = {c.id: "labelled" if run.all_labelled or c.id in labelled else "unlabelled" for c in made.cases}
+    made = made.with_roles({**roles, **dict.fromkeys(measured, "ignored")})
+    return corrupted(made, sorted(labelled)[::2], run.seed, folder) if args.corrupt else made
+
+
+def corrupted(dataset: Dataset, cases: list[str], seed: int, folder: Path) -> Dataset:
+    """The data set with the labels of some cases dilated or eroded by 2 voxels and shifted by up to 3."""
+    changed = []
+    for case in dataset.cases:
+        if case.id in cases and case.role == "labelled":
+            label = read_image(case.label)
+            spoilt = spoil(sitk.GetArrayFromImage(label), np.random.default_rng((seed, cases.index(case.id))))
+            path = folder / "spoilt" / f"{case.id}.nii.gz"
+            write_image(like(spoilt, label), path)
+            case = replace(case, label=str(path))
+        changed.append(case)
+    return replace(dataset, cases=tuple(changed))
+
+
+def spoil(label: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """A wrong annotation: grown or shrunk by 2 voxels, then shifted by up to 3 voxels along every axis."""
+    if generator.random() < 0.5:
+        grown = dilation(label, ball(2))
+        label = np.where(label > 0, label, grown)
+    else:
+        label = np.where(erosion(label > 0, ball(2)), label, 0)
+    shift = generator.integers(-3, 4, 3)
+    padded = np.pad(label, 3)
+    return padded[tuple(slice(3 - s, 3 - s + n) for s, n in zip(shift, label.shape))].astype(np.uint8)
 
 
 def execute(run: Run, args: argparse.Namespace) -> None:
     """Train, predict, evaluate; write result.json last."""
-    folder = args.out / f"{args.iterations}" / run.name
+    folder = args.out / experiment(args) / run.name
     result = folder / "result.json"
     if result.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    split = args.data / "split.json"
     environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
 
     def metassl(*arguments: str) -> None:
@@ -68,21 +140,17 @@ def execute(run: Run, args: argparse.Namespace) -> None:
             command = [sys.executable, "-m", "metassl", *arguments]
             subprocess.run(command, stdout=log, stderr=log, check=True, env=environment)
 
-    dataset, trained = folder / "dataset.json", folder / "run"
-    unlabelled = [] if run.labelled == "pool" else ["--unlabelled", f"@{split}:pool"]
-    chosen = [*unlabelled, "--labelled", f"@{split}:{run.labelled}", "--ignored", f"@{split}:test"]
-    metassl("prepare", str(args.data), "--out", str(dataset), *chosen)
-    budget = ["--iterations", str(args.iterations), "--threads", str(args.threads)]
+    file, trained = folder / "dataset.json", folder / "run"
     if (trained / "job.json").exists():
         metassl("train", "--resume", str(trained))
     else:
-        metassl("train", str(dataset), "--out", str(trained), "--seed", str(run.seed), *budget, *run.options)
-    tests = [
-        str(args.data / "images" / f"{case}.nii.gz") for case in json.loads(split.read_text(encoding="utf-8"))["test"]
-    ]
-    results = folder / "predictions"
-    metassl("predict", str(trained / "model"), *tests, "--out", str(results), "--threads", str(args.threads))
-    metassl("evaluate", str(results), str(dataset), "--out", str(folder))
+        dataset_of(run, args, folder).save(file)
+        budget = ["--iterations", str(args.iterations), "--threads", str(args.threads)]
+        metassl("train", str(file), "--out", str(trained), "--seed", str(run.seed), *budget, *run.options)
+    found = folder / "predictions"
+    measured = ("--roles", "ignored", "--threads", str(args.threads))
+    metassl("predict", str(trained / "model"), str(file), "--out", str(found), *measured)
+    metassl("evaluate", str(found), str(file), "--out", str(folder))
     content = {
         "row": run.row,
         "seed": run.seed,
@@ -96,6 +164,11 @@ def execute(run: Run, args: argparse.Namespace) -> None:
     partial = folder / "result.json.partial"
     partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
     partial.replace(result)
+
+
+def experiment(args: argparse.Namespace) -> str:
+    """Folder and heading of all runs that may be compared with each other."""
+    return f"{args.on}{' corrupted' if args.corrupt else ''} {args.iterations}"
 
 
 def training_seconds(run: Path) -> float:
@@ -145,34 +218,58 @@ def paired(group: list[dict], base: list[dict]) -> str:
     return f"{statistics.fmean(differences):+.4f} ± {half:.4f}"
 
 
+def gap_closed(group: list[dict], rows: dict[str, list[dict]]) -> str:
+    """Share of the way from supervised only to full supervision, over the seeds that all three have."""
+    three = [{r["seed"]: r for r in found} for found in (group, rows[SUPERVISED], rows[FULL])]
+    seeds = set.intersection(*(set(found) for found in three))
+    if not seeds or group[0]["row"] in (SUPERVISED, FULL):
+        return ""
+    mine, low, high = (
+        statistics.fmean(statistics.fmean(case_values(found[seed], "dice").values()) for seed in seeds)
+        for found in three
+    )
+    return f"{100 * (mine - low) / (high - low):.0f} %" if high > low else ""
+
+
 def table(found: list[dict]) -> str:
-    """Markdown: a row per method, in the order of ``runs``."""
+    """Markdown: a row per method, in the order of ``runs``, levers last."""
     rows: dict[str, list[dict]] = {run.row: [] for run in runs([0])}
     for result in found:
-        rows[result["row"]].append(result)
+        rows.setdefault(result["row"], []).append(result)
     lines = [
-        "| method | seeds | Dice | HD95 mm | ASSD mm | Dice against own loss | minutes of training |",
-        "|---|---|---|---|---|---|---|",
+        "| method | seeds | Dice | HD95 mm | ASSD mm | Dice against own loss (lever: against none) | gap closed "
+        "| minutes of training |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row, group in rows.items():
         if not group:
             continue
         cells = []
         for metric, digits in (("dice", 4), ("hd95", 3), ("assd", 3)):
-            means = [statistics.fmean(case_values(result, metric).values()) for result in group]
+            values = [case_values(result, metric).values() for result in group]
+            means = [statistics.fmean(found) for found in values if found]  # no distance where nothing was found
             spread = f" ± {statistics.stdev(means):.{digits}f}" if len(means) > 1 else ""
-            cells.append(f"{statistics.fmean(means):.{digits}f}{spread}")
-        base = rows.get(row.removesuffix(" + MetaSSL"), []) if row.endswith(" + MetaSSL") else []
+            cells.append(f"{statistics.fmean(means):.{digits}f}{spread}" if means else "")
+        base = []
+        if row.endswith(" + MetaSSL"):
+            base = rows[row.removesuffix(" + MetaSSL")]
+        elif row.startswith("lever "):
+            base = rows[BASE]
         minutes = statistics.median(result["training_seconds"] for result in group) / 60
         seeds = ", ".join(str(result["seed"]) for result in sorted(group, key=lambda r: r["seed"]))
-        lines.append(f"| {row} | {seeds} | {' | '.join(cells)} | {paired(group, base)} | {minutes:.1f} |")
+        lines.append(
+            f"| {row} | {seeds} | {' | '.join(cells)} | {paired(group, base)} | {gap_closed(group, rows)} "
+            f"| {minutes:.1f} |"
+        )
     return "\n".join(lines)
 
 
 def write_table(args: argparse.Namespace) -> None:
-    """Replace the part of the document between two marks, one table per number of iterations."""
+    """Replace the part of the document between two marks, one table per experiment."""
     parts = []
-    for folder in sorted(args.out.iterdir(), key=lambda path: int(path.name)):
+    for folder in sorted(
+        args.out.iterdir(), key=lambda path: [int(w) if w.isdigit() else 0 for w in path.name.split()]
+    ):
         found = results(folder)
         if not found:
             continue
@@ -187,7 +284,10 @@ def write_table(args: argparse.Namespace) -> None:
 def main() -> None:
     """Run what is missing and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="folder with images/, labels/ and split.json")
+    parser.add_argument("--on", choices=("test", "pool", "sample"), default="test", help="what is measured")
+    parser.add_argument("--corrupt", action="store_true", help="spoil half of the labelled annotations")
+    parser.add_argument("--lever", action="append", default=[], metavar="NAME: OPTIONS", help="an additional row")
     parser.add_argument("--out", type=Path, default=Path("build/accuracy"))
     parser.add_argument("--iterations", type=int, default=800)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -196,8 +296,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads per run")
     parser.add_argument("--table", type=Path, default=Path("docs/benchmarks.md"))
     args = parser.parse_args()
-    args.data, args.out = args.data.resolve(), args.out.resolve()
-    wanted = [r for r in runs(args.seeds) if not args.rows or r.row.startswith(tuple(args.rows))]
+    if args.data is None and args.on != "sample":
+        parser.error("--data is needed, unless it is --on sample")
+    args.data, args.out = args.data and args.data.resolve(), args.out.resolve()
+    wanted = [r for r in runs(args.seeds, args.lever) if not args.rows or r.row.startswith((*args.rows, "lever "))]
+    for seed in args.seeds if args.on == "sample" else ():
+        folder = args.out / "samples" / str(seed)
+        if not (folder / "dataset.json").exists():
+            make_sample(folder, seed=1000 + seed, labelled=4, unlabelled=24, test=16)
 
     def attempt(run: Run) -> bool:
         begin = time.time()

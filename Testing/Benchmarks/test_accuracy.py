@@ -4,6 +4,7 @@ import argparse
 import json
 
 import accuracy
+import numpy as np
 import pytest
 
 
@@ -30,9 +31,35 @@ def test_rows_have_means_over_cases_and_seeds():
         result("cps + MetaSSL", 0, (0.8, 0.7), minutes=3),
     ]
     lines = accuracy.table(found).splitlines()
-    assert lines[2] == "| cps | 0, 1 | 0.7500 ± 0.0707 | 2.000 ± 0.000 | 1.000 ± 0.000 |  | 1.0 |"
+    assert lines[2] == "| cps | 0, 1 | 0.7500 ± 0.0707 | 2.000 ± 0.000 | 1.000 ± 0.000 |  |  | 1.0 |"
     # against seed 0 of cps only: differences 0.0 and 0.1
-    assert lines[3] == "| cps + MetaSSL | 0 | 0.7500 | 2.000 | 1.000 | +0.0500 ± 0.0980 | 3.0 |"
+    assert lines[3] == "| cps + MetaSSL | 0 | 0.7500 | 2.000 | 1.000 | +0.0500 ± 0.0980 |  | 3.0 |"
+
+
+def test_levers_are_compared_with_the_default_and_with_full_supervision():
+    found = [
+        result(accuracy.SUPERVISED, 0, (0.5, 0.5)),
+        result(accuracy.FULL, 0, (0.9, 0.9)),
+        result(accuracy.BASE, 0, (0.6, 0.6)),
+        result("lever late", 0, (0.8, 0.7)),
+        result("lever late", 1, (0.0, 0.0)),  # no full supervision with this seed
+    ]
+    cells = [line.split("|") for line in accuracy.table(found).splitlines()]
+    gaps = {row[1].strip(): row[7].strip() for row in cells[2:]}
+    assert gaps == {accuracy.SUPERVISED: "", accuracy.FULL: "", accuracy.BASE: "25 %", "lever late": "62 %"}
+    assert cells[-1][6].strip() == "+0.1500 ± 0.0980"
+
+
+def test_spoilt_annotations_differ_but_stay_annotations():
+    label = np.zeros((20, 22, 24), np.uint8)
+    label[6:14, 6:10, 6:14], label[6:14, 10:14, 6:14] = 1, 2
+    spoilt = [accuracy.spoil(label, np.random.default_rng(seed)) for seed in range(8)]
+    sizes = [np.count_nonzero(s) for s in spoilt]
+    assert min(sizes) < np.count_nonzero(label) < max(sizes), "some grow, some shrink"
+    for one in spoilt:
+        assert one.shape == label.shape and set(np.unique(one)) == {0, 1, 2}
+        overlap = 2 * np.count_nonzero((one == label) & (label > 0)) / (np.count_nonzero(one) + 512)
+        assert 0 < overlap < 0.95
 
 
 def test_undefined_distances_are_left_out():
@@ -48,7 +75,7 @@ def test_every_method_is_there_with_and_without_metassl():
 
 def test_table_replaces_the_part_between_the_marks(tmp_path):
     for iterations, seed in ((20, 0), (100, 0), (100, 1)):
-        folder = tmp_path / "out" / str(iterations) / f"cps-{seed}"
+        folder = tmp_path / "out" / f"test {iterations}" / f"cps-{seed}"
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(result("cps", seed, (0.5, 0.5))))
     document = tmp_path / "table.md"
@@ -58,7 +85,7 @@ def test_table_replaces_the_part_between_the_marks(tmp_path):
     accuracy.write_table(arguments)
     text = document.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
-    assert text.index("**20 iterations**") < text.index("**100 iterations**")
+    assert text.index("**test 20 iterations**") < text.index("**test 100 iterations**")
     assert text.count("| cps |") == 2 and text.count(accuracy.MARK) == 2
 
 
