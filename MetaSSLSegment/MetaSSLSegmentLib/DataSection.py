@@ -4,7 +4,7 @@ from pathlib import Path
 
 import qt
 import slicer
-from metassl.dataset import ROLES
+from metassl.dataset import ROLES, Dataset
 from metassl.errors import InputError
 from slicer.i18n import tr as _
 
@@ -133,8 +133,8 @@ class DataSection(Section):
     def onAddFolder(self, _checked=False):
         folder = Path(str(self.ui.casesFolderPath.currentPath))
         self.ui.casesFolderPath.addCurrentPathToHistory()
-        if folder.is_file() and folder.name == "dataset.json":
-            self._add(folder)
+        if isDataset(folder / "dataset.json"):  # of this extension: it says roles and class names already
+            self._add(folder / "dataset.json")
             return
         self._begin()
         self._run(
@@ -349,6 +349,15 @@ class DataSection(Section):
             self._export.cancel()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def isDataset(path):
+    """Whether a file is a dataset.json of this extension; other programs have files of that name too."""
+    try:
+        Dataset.load(path)
+    except InputError:
+        return False
+    return True
 
 
 def isCaseVolume(node):

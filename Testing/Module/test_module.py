@@ -49,7 +49,7 @@ def test_opening_the_module_imports_neither_torch_nor_monai_nor_skimage():
 
 def test_the_five_steps(user, sample, tmp_path, record_property):
     """Data, training with stop and resume, segmentation, display; the panel stays responsive all the while."""
-    user.addFolder(sample)
+    user.addFolder(sample.parent)
     assert user.columns("caseTable", 1).count("labelled") == 2
     assert user.columns("caseTable", 1).count("unlabelled") == 3
     assert all(user.columns("caseTable", 2)[:5]), "sizes are shown"
@@ -129,7 +129,7 @@ def test_the_five_steps(user, sample, tmp_path, record_property):
 
 def test_a_volume_removed_during_its_segmentation_keeps_the_results_on_disk(user, sample):
     """Nothing that took time is lost."""
-    user.addFolder(sample)
+    user.addFolder(sample.parent)
     user.train(budgetKind="iterations", iterations=2, network="small")
     user.click("useModelButton")
     volume = slicer.util.loadVolume(str(next((sample.parent / "images").iterdir())))
@@ -144,7 +144,7 @@ def test_a_volume_removed_during_its_segmentation_keeps_the_results_on_disk(user
 
 def test_a_folder_is_segmented(user, sample, tmp_path):
     """Every volume of the folder gets its files."""
-    user.addFolder(sample)
+    user.addFolder(sample.parent)
     user.train(budgetKind="iterations", iterations=2, network="small", method="supervised")
     user.click("useModelButton")
     user.ui.inputFolderPath.currentPath = str(sample.parent / "images")
@@ -157,7 +157,7 @@ def test_a_folder_is_segmented(user, sample, tmp_path):
 
 def test_a_training_that_cannot_begin_says_why_and_leaves_nothing(user, sample):
     """A refused data set makes no run folder."""
-    user.addFolder(sample)
+    user.addFolder(sample.parent)
     for row in user.cases.rows:
         if row.label:
             row.images = [str(sample.parent / "gone.nii.gz")]
@@ -184,7 +184,7 @@ def test_the_panel_says_what_is_missing(user):
 
 def test_choices_are_saved_with_the_scene_and_come_back(user, sample, tmp_path):
     """Cases, roles and settings survive saving, closing and loading the scene."""
-    user.addFolder(sample)
+    user.addFolder(sample.parent)
     user.choose("methodBox", "cps")
     user.setRole(["sample_01"] if "sample_01" in user.columns("caseTable", 0) else [user.cases.rows[0].id], "hold-out")
     user.ui.minutesSpin.value = 33
