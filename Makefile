@@ -8,6 +8,8 @@
 PYTHON ?= python3
 PIP_FLAGS ?=
 DATA ?=
+SLICER_VERSION ?=
+MACOS_REVISION ?=
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 INSTALLED_MODULE := .venv/.installed-module
@@ -29,6 +31,9 @@ test-all: test test-slow
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+package:
+	@$(PYTHON) Testing/Package/package.py --slicer "$(SLICER_VERSION)" $(if $(MACOS_REVISION),--macos-revision $(MACOS_REVISION))
 
 screenshots: $(INSTALLED_MODULE)
 	$(BIN)/python Testing/Module/walkthrough.py --minutes 4 --out Resources/Screenshots
