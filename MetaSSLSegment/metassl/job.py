@@ -55,6 +55,11 @@ class Job:
         "MetaSSL regions of labelled crops: prediction against annotation, or prediction against prediction",
         choices=("annotation", "networks"),
     )
+    pasting: str = setting(
+        "labelled",
+        "what is pasted into the strong views of unlabelled crops: parts of labelled ones, or nothing",
+        choices=("labelled", "off"),
+    )
     reliability: str = setting(
         "worst-class",
         "scale the MetaSSL loss by how well the labelled crops' worst class is predicted, or leave it as published",

@@ -145,7 +145,12 @@ class HeterogeneousLoss(nn.Module):
         self.register_buffer("weights", torch.tensor(REGION_WEIGHTS[weights]), persistent=False)
 
     def forward(
-        self, pairs: list[tuple[Branch, Branch]], labels: Tensor, labelled: int, symmetric: bool
+        self,
+        pairs: list[tuple[Branch, Branch]],
+        labels: Tensor,
+        labelled: int,
+        symmetric: bool,
+        pasted: Tensor | None = None,
     ) -> HeterogeneousTerms:
         """Update the thresholds with this step, then weigh its voxels.
 
@@ -155,17 +160,21 @@ class HeterogeneousLoss(nn.Module):
                 in unlabelled crops.
             labelled: number of labelled crops.
             symmetric: whether the reference is trained by the supervised prediction as well.
+            pasted: (N - labelled, ...) bool, voxels of the unlabelled crops whose label is the annotation; they are
+                certain targets and no part of the region shares. None: no such voxels.
 
         Returns:
             Losses averaged over pairs (and directions), with gradient to the trained predictions only.
         """
         valid = labels != IGNORE
+        if pasted is None:
+            pasted = torch.zeros_like(valid[labelled:])
         self.thresholds.update(pairs, valid, labelled)
         self._measure_agreement([b for pair in pairs for b in (pair if symmetric else pair[1:])], labels[:labelled])
         directions = [(a, b, SUPERVISED, REFERENCE) for a, b in pairs]
         if symmetric:
             directions += [(b, a, REFERENCE, SUPERVISED) for a, b in pairs]
-        results = [self._direction(*d, labels, valid, labelled) for d in directions]
+        results = [self._direction(*d, labels, valid, labelled, pasted) for d in directions]
         loss, shares = (torch.stack(values).mean(0) for values in zip(*results))
         if self.scaled:
             loss = loss * self.reliability()
@@ -196,11 +205,20 @@ class HeterogeneousLoss(nn.Module):
         self.agreement.lerp_(now, 0.1)
 
     def _direction(
-        self, trained: Branch, target: Branch, side: int, other: int, labels: Tensor, valid: Tensor, labelled: int
+        self,
+        trained: Branch,
+        target: Branch,
+        side: int,
+        other: int,
+        labels: Tensor,
+        valid: Tensor,
+        labelled: int,
+        pasted: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """(2,) losses and (2, 4) region shares of training one branch by the other (and by the annotation)."""
         first, rest = slice(None, labelled), slice(labelled, None)
         with torch.no_grad():
+            teaches = torch.where(pasted, labels[rest], target.label[rest]).where(valid[rest], 0)
             compared = labels[first] if self.partition == "annotation" else target.label[first]
             regions = torch.cat(
                 (
@@ -211,15 +229,15 @@ class HeterogeneousLoss(nn.Module):
                         self.thresholds.used(LABELLED, side),
                     ),
                     region_map(
-                        target.label[rest],
+                        teaches,
                         trained.label[rest],
-                        target.confidence[rest],
+                        target.confidence[rest].masked_fill(pasted, 1),
                         self.thresholds.used(UNLABELLED, other),
                     ),
                 )
             )
-            expected = torch.cat((labels[first], target.label[rest])).where(valid, 0)
-            background = (regions == 1) & (torch.cat((trained.label[first], target.label[rest])) == 0)
+            expected = torch.cat((labels[first].where(valid[first], 0), teaches))
+            background = (regions == 1) & (torch.cat((trained.label[first], teaches)) == 0)
             code = regions.masked_fill(background, BACKGROUND_UC).masked_fill(~valid, 0).long()
             weight = torch.cat(
                 [weight_map(code[crops], self.weights[s], self.normalisation) for s, crops in ((0, first), (1, rest))]
@@ -227,7 +245,7 @@ class HeterogeneousLoss(nn.Module):
         cross_entropy = functional.nll_loss(trained.log_probability, expected, reduction="none")
         weighted = weight * cross_entropy
         loss = torch.stack((weighted[first].sum(), weighted[rest].sum()))
-        return loss, torch.stack((_shares(code[first]), _shares(code[rest])))
+        return loss, torch.stack((_shares(code[first]), _shares(code[rest].masked_fill(pasted, 0))))
 
 
 def _shares(code: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from . import __version__
 from .augmentation import Augmentation
@@ -30,6 +31,7 @@ from .job import Job
 from .losses import HeterogeneousLoss, supervised_loss
 from .methods import Streams, build_method
 from .model import save_model
+from .pasting import paste
 from .plan import Plan
 from .planning import describe, make_plan
 from .preprocessing import CachedCase, build_cache
@@ -45,6 +47,7 @@ HOLD_OUT_TIMES = (0.25, 0.5, 0.75)
 HOLD_OUT_SHARE = 0.05
 """Measuring hold-out Dice on the way may take this share of the whole training time each time, at the end any time."""
 GRADIENT_NORM = 12.0
+CERTAIN_LOGIT = 8.0
 WARM_UP = 0.02
 """Share of the budget over which the learning rate rises linearly."""
 DIVERGED_STEPS = 20
@@ -249,7 +252,11 @@ class Trainer:
         images = crops.images.to(self.device, non_blocking=True)
         labels = crops.labels.to(self.device, non_blocking=True)
         weak, strong, labels = self.augment(images, labels, crops.seeds)
-        return Streams(weak, strong, labels, self.sampler.batch[0])
+        count = self.sampler.batch[0]
+        if self.job.pasting == "off":
+            return Streams(weak, strong, labels, count)
+        strong, labels, pasted = paste(strong, labels, count, crops.seeds)
+        return Streams(weak, strong, labels, count, pasted)
 
     def loss(self, predictions, streams: Streams) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss, and its parts for the report."""
@@ -271,7 +278,7 @@ class Trainer:
                     branches[id(logits)] = Branch.of(logits)
             pairs.append(tuple(branches[id(logits)] for logits in pair))
         if self.job.loss == "metassl":
-            terms = self.heterogeneous(pairs, streams.labels, count, self.method.symmetric)
+            terms = self.heterogeneous(pairs, streams.labels, count, self.method.symmetric, streams.pasted)
             unlabelled = terms.labelled + terms.unlabelled
             metrics |= {
                 "labelled": terms.labelled.detach(),
@@ -281,10 +288,22 @@ class Trainer:
         else:
             valid = streams.labels[count:] != IGNORE
             unlabelled = torch.stack(
-                [self.method.own_loss(p[count:], q[count:], valid) for p, q in predictions.pairs]
+                [self.method.own_loss(p[count:], self.known(q[count:], streams), valid) for p, q in predictions.pairs]
             ).mean()
             metrics["unlabelled"] = unlabelled.detach()
         return supervised + self.consistency() * unlabelled, metrics
+
+    def known(self, reference: Tensor, streams: Streams) -> Tensor:
+        """Reference logits of the unlabelled crops that are certain of the annotation in the pasted voxels.
+
+        Symmetric methods predict the pasted view with both branches and need no such help.
+        """
+        if self.method.symmetric or streams.pasted is None:
+            return reference
+        classes = reference.shape[1]
+        labels = streams.labels[streams.labelled :].clamp(max=classes - 1)
+        certain = CERTAIN_LOGIT * functional.one_hot(labels, classes).movedim(-1, 1).to(reference.dtype)
+        return torch.where(streams.pasted.unsqueeze(1), certain, reference)
 
     def update(self, gradient_norm: Tensor) -> None:
         """Step the optimiser, unless the gradient is not finite (fp16's scaler sees to that itself)."""

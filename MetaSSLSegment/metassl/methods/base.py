@@ -18,16 +18,20 @@ class Streams:
 
     Attributes:
         weak: (N, C, k, j, i) crops with mild intensity augmentation.
-        strong: (N, C, k, j, i) the same crops, same geometry, with strong intensity augmentation.
+        strong: (N, C, k, j, i) the same crops, same geometry, with strong intensity augmentation and, in unlabelled
+            crops, parts of labelled ones pasted in.
         labels: (N, k, j, i) class index; ``dataset.IGNORE`` outside the volume and where the annotator said so; inside
-            unlabelled crops 0 without meaning.
+            unlabelled crops 0 without meaning, but for the pasted voxels.
         labelled: number of labelled crops.
+        pasted: (N - labelled, k, j, i) bool, voxels of the unlabelled crops whose strong view and label were pasted;
+            None when nothing was.
     """
 
     weak: Tensor
     strong: Tensor
     labels: Tensor
     labelled: int
+    pasted: Tensor | None = None
 
 
 @dataclass(frozen=True)
