@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -22,7 +23,8 @@ class CaseExporter:
         Raises:
             ExportError: no voxels, not scalar, non-linear or shearing transform, or the file cannot be written.
         """
-        self._write(self.inWorld(volumeNode), path)
+        node = self.inWorld(volumeNode)
+        self._write(node, slicer.util.arrayFromVolume(node), path)
 
     def exportSegmentation(self, segmentationNode, volumeNode, values, path):
         """Write the segments as one labelmap on the grid of the volume.
@@ -45,16 +47,15 @@ class CaseExporter:
             for segmentID, name in segmentsOf(segmentationNode):
                 if name not in values:
                     continue
-                inside = slicer.util.arrayFromSegmentBinaryLabelmap(segmentationNode, segmentID, reference) != 0
+                inside = _maskOf(segmentationNode, segmentID, reference)
                 taken = labels[inside]
                 if taken.any():
                     value = int(taken.max())
                     raise ExportError(
                         _(
                             "{segmentation}: the segments '{first}' and '{second}' overlap in {count} voxels; a voxel "
-                            "can have one label only. In the Segment Editor, set Masking > Modify other segments to "
-                            "'Overwrite all', and add a voxel of the one that shall win, or use Logical operators > "
-                            "Subtract."
+                            "can have one label only. Take one from the other in the Segment Editor (Logical operators > "
+                            "Subtract)."
                         ).format(
                             segmentation=segmentationNode.GetName(),
                             first=names[value],
@@ -66,12 +67,7 @@ class CaseExporter:
                 names[values[name]] = name
         finally:
             slicer.mrmlScene.RemoveNode(reference)
-        labelmap = slicer.vtkMRMLLabelMapVolumeNode()
-        matrix = vtk.vtkMatrix4x4()
-        reference.GetIJKToRASMatrix(matrix)
-        labelmap.SetIJKToRASMatrix(matrix)
-        slicer.util.updateVolumeFromArray(labelmap, labels)
-        self._write(labelmap, path)
+        self._write(reference, labels, path)
 
     @staticmethod
     def inWorld(volumeNode):
@@ -109,16 +105,40 @@ class CaseExporter:
         return copy
 
     @staticmethod
-    def _write(node, path):
+    def _write(node, voxels, path):
+        """Write voxels (k, j, i) on the grid of a node, in LPS."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        storage = slicer.vtkMRMLNRRDStorageNode()
-        storage.SetFileName(str(path))
-        storage.SetUseCompression(0)
-        if not storage.WriteData(node) or not path.exists():
+        matrix = vtk.vtkMatrix4x4()
+        node.GetIJKToRASDirectionMatrix(matrix)
+        toLPS = np.diag([-1.0, -1.0, 1.0])
+        image = sitk.GetImageFromArray(voxels)
+        image.SetSpacing(node.GetSpacing())
+        image.SetOrigin((toLPS @ node.GetOrigin()).tolist())
+        image.SetDirection((toLPS @ slicer.util.arrayFromVTKMatrix(matrix)[:3, :3]).ravel().tolist())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(image, str(path), useCompression=False)
+        except (RuntimeError, OSError) as error:
             raise ExportError(
                 _("{path} cannot be written. Check the folder and the free disk space.").format(path=path)
-            )
+            ) from error
+
+
+def _maskOf(segmentationNode, segmentID, reference):
+    """(k, j, i) bool, the voxels of a segment on the grid of a volume node; nothing is left in the scene."""
+    labelmap = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    try:
+        IDs = vtk.vtkStringArray()
+        IDs.InsertNextValue(segmentID)
+        logic = slicer.modules.segmentations.logic()
+        if not logic.ExportSegmentsToLabelmapNode(segmentationNode, IDs, labelmap, reference):
+            raise ExportError(_("{name} could not be read.").format(name=segmentationNode.GetName()))
+        return slicer.util.arrayFromVolume(labelmap) != 0
+    finally:
+        display = labelmap.GetDisplayNode()
+        for node in (display.GetColorNode() if display else None, display, labelmap):
+            if node is not None:
+                slicer.mrmlScene.RemoveNode(node)
 
 
 def segmentsOf(segmentationNode):

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -69,13 +70,14 @@ class ResultLoader:
 
     @staticmethod
     def _read(path, volumeNode, labels):
-        """A volume node with the file's voxels on the grid of the volume."""
+        """A volume node with the file's voxels on the grid of the volume.
+
+        Slicer's own reader would reverse the slices of left-handed volumes; here the order of voxels stays.
+        """
         if not path.is_file():
             raise LoadError(_("The engine did not write {file}.").format(file=path.name))
-        load = slicer.util.loadLabelVolume if labels else slicer.util.loadVolume
-        node = load(str(path), {"show": False, "name": path.name.split(".")[0]})
-        if node.GetImageData().GetDimensions() != volumeNode.GetImageData().GetDimensions():
-            slicer.mrmlScene.RemoveNode(node)
+        voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        if voxels.shape[::-1] != volumeNode.GetImageData().GetDimensions():
             raise LoadError(
                 _("{name} has another size now than when it was given to the engine. Press Apply again.").format(
                     name=volumeNode.GetName()
@@ -83,14 +85,11 @@ class ResultLoader:
             )
         grid = vtk.vtkMatrix4x4()
         volumeNode.GetIJKToRASMatrix(grid)
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode" if labels else "vtkMRMLScalarVolumeNode")
         node.SetIJKToRASMatrix(grid)
+        slicer.util.updateVolumeFromArray(node, voxels)
         node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        if node.GetDisplayNode() is None:
-            node.CreateDefaultDisplayNodes()
-        storage = node.GetStorageNode()
-        if storage is not None:  # its file is temporary: the scene must save the voxels itself
-            node.SetAndObserveStorageNodeID(None)
-            slicer.mrmlScene.RemoveNode(storage)
+        node.CreateDefaultDisplayNodes()
         return node
 
     @staticmethod
