@@ -54,7 +54,7 @@ class CaseExporter:
                     raise ExportError(
                         _(
                             "{segmentation}: the segments '{first}' and '{second}' overlap in {count} voxels; a voxel "
-                            "can have one label only. Take one from the other in the Segment Editor (Logical operators > "
+                            "can have one label only. In the Segment Editor, take one from the other (Logical operators > "
                             "Subtract)."
                         ).format(
                             segmentation=segmentationNode.GetName(),

@@ -85,7 +85,7 @@ def dataset_of(run: Run, args: argparse.Namespace, folder: Path) -> Dataset:
         path = args.out / "samples" / str(run.seed) / "dataset.json"
         made = Dataset.load(path)
         measured = [c.id for c in made.with_role("ignored")]
-        labelled = [c.id for c in made.with_role("labelled")]
+        labelled = [c.id for c in made.with_role("labelled")][:4]
     else:
         made, _ = prepare(args.data)
         split = json.loads((args.data / "split.json").read_text(encoding="utf-8"))
@@ -303,7 +303,7 @@ def main() -> None:
     for seed in args.seeds if args.on == "sample" else ():
         folder = args.out / "samples" / str(seed)
         if not (folder / "dataset.json").exists():
-            make_sample(folder, seed=1000 + seed, labelled=4, unlabelled=24, test=16)
+            make_sample(folder, seed=1000 + seed, labelled=28, unlabelled=0, test=16)
 
     def attempt(run: Run) -> bool:
         begin = time.time()
