@@ -5,6 +5,7 @@ import SimpleITK as sitk
 import slicer
 import vtk
 from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
 
 
 class ExportError(Exception):
@@ -40,33 +41,35 @@ class CaseExporter:
         """
         _requireLinear(segmentationNode)
         reference = self.inWorld(volumeNode)
+        grid = slicer.vtkOrientedImageData()
+        matrix = vtk.vtkMatrix4x4()
+        reference.GetIJKToRASMatrix(matrix)
+        grid.SetDimensions(reference.GetImageData().GetDimensions())
+        grid.SetImageToWorldMatrix(matrix)
         labels = np.zeros(slicer.util.arrayFromVolume(reference).shape, np.uint8)
         names = {}
-        slicer.mrmlScene.AddNode(reference)
-        try:
-            for segmentID, name in segmentsOf(segmentationNode):
-                if name not in values:
-                    continue
-                inside = _maskOf(segmentationNode, segmentID, reference)
-                taken = labels[inside]
-                if taken.any():
-                    value = int(taken.max())
-                    raise ExportError(
-                        _(
-                            "{segmentation}: the segments '{first}' and '{second}' overlap in {count} voxels; a voxel "
-                            "can have one label only. In the Segment Editor, take one from the other (Logical operators > "
-                            "Subtract)."
-                        ).format(
-                            segmentation=segmentationNode.GetName(),
-                            first=names[value],
-                            second=name,
-                            count=int(np.count_nonzero(taken)),
-                        )
+        for segmentID, name in segmentsOf(segmentationNode):
+            if name not in values:
+                continue
+            inside = _maskOf(segmentationNode, segmentID, grid)
+            taken = labels[inside]
+            taken = taken[(taken != 0) & (taken != values[name])]
+            if taken.size:
+                other = int(taken[0])
+                raise ExportError(
+                    _(
+                        "{segmentation}: the segments '{first}' and '{second}' overlap in {count} voxels; a voxel "
+                        "can have one label only. Take one from the other (Segment Editor > Logical operators > "
+                        "Subtract)."
+                    ).format(
+                        segmentation=segmentationNode.GetName(),
+                        first=names[other],
+                        second=name,
+                        count=int(np.count_nonzero(taken == other)),
                     )
-                labels[inside] = values[name]
-                names[values[name]] = name
-        finally:
-            slicer.mrmlScene.RemoveNode(reference)
+                )
+            labels[inside] = values[name]
+            names[values[name]] = name
         self._write(reference, labels, path)
 
     @staticmethod
@@ -124,27 +127,34 @@ class CaseExporter:
             ) from error
 
 
-def _maskOf(segmentationNode, segmentID, reference):
-    """(k, j, i) bool, the voxels of a segment on the grid of a volume node; nothing is left in the scene."""
-    labelmap = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
-    try:
-        IDs = vtk.vtkStringArray()
-        IDs.InsertNextValue(segmentID)
-        logic = slicer.modules.segmentations.logic()
-        if not logic.ExportSegmentsToLabelmapNode(segmentationNode, IDs, labelmap, reference):
-            raise ExportError(_("{name} could not be read.").format(name=segmentationNode.GetName()))
-        return slicer.util.arrayFromVolume(labelmap) != 0
-    finally:
-        display = labelmap.GetDisplayNode()
-        for node in (display.GetColorNode() if display else None, display, labelmap):
-            if node is not None:
-                slicer.mrmlScene.RemoveNode(node)
+def _maskOf(segmentationNode, segmentID, grid):
+    """(k, j, i) bool, the voxels of a segment on a grid (vtkOrientedImageData); nothing enters the scene."""
+    drawn, resampled = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
+    logic, resampler = slicer.vtkSlicerSegmentationsModuleLogic, slicer.vtkOrientedImageDataResample
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentID)
+    hasVoxels = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName())
+    shape = grid.GetDimensions()[::-1]
+    if not logic.GetSegmentBinaryLabelmapRepresentation(segmentationNode, segmentID, drawn):
+        raise ExportError(
+            _("The segment '{segment}' of {name} could not be read.").format(
+                segment=segment.GetName(), name=segmentationNode.GetName()
+            )
+        )
+    if drawn.IsEmpty():
+        return np.zeros(shape, bool)
+    if not resampler.ResampleOrientedImageToReferenceOrientedImage(drawn, grid, resampled):
+        raise ExportError(
+            _("{name} could not be resampled to the grid of its volume.").format(name=segmentationNode.GetName())
+        )
+    voxels = vtk_to_numpy(resampled.GetPointData().GetScalars()).reshape(shape)
+    # Segments that don't overlap share one labelmap; a mask made of a surface stands alone.
+    return voxels == segment.GetLabelValue() if hasVoxels else voxels != 0
 
 
 def segmentsOf(segmentationNode):
-    """(ID, name) of every segment, in order; spaces around names do not count."""
+    """(ID, name) of every segment, in order; spaces around names do not count, and without a name the ID is taken."""
     segmentation = segmentationNode.GetSegmentation()
-    return [(ID, segmentation.GetSegment(ID).GetName().strip()) for ID in segmentation.GetSegmentIDs()]
+    return [(ID, (segmentation.GetSegment(ID).GetName() or "").strip() or ID) for ID in segmentation.GetSegmentIDs()]
 
 
 def _requireLinear(node):

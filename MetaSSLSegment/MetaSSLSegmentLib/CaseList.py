@@ -1,7 +1,6 @@
 import json
 import re
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import vtk
 from metassl.dataset import ROLES, Case, Dataset, SegmentClass
@@ -9,6 +8,11 @@ from metassl.errors import InputError
 from slicer.i18n import tr as _
 
 from .CaseExporter import segmentsOf
+
+SEVERITIES = ("", "fixed", "warning", "excluded")
+"""Of findings about one case, in rising order."""
+LONGEST_ID = 100
+"""Characters; file names must stay below the system's limit."""
 
 
 @dataclass
@@ -23,7 +27,7 @@ class CaseRow:
         nodes: number of the node references ``caseVolumeN`` and ``caseSegmentationN`` when the case is in the scene.
         size, spacing: voxels and mm, (i, j, k); empty until the case was checked.
         labels: names of the classes that its annotation holds.
-        severity: worst finding of the check: "", "fixed", "warning", "excluded".
+        severity: worst finding of the check, one of ``SEVERITIES``.
         status: what the check says.
     """
 
@@ -90,17 +94,23 @@ class CaseList:
             and None not in (dataset.ignore_value, self.ignoreValue)
         ):
             raise InputError(_("The new cases mark voxels to ignore with another value."), _("Clear the table first."))
-        values, names = ({c[key]: c for c in self.classes} for key in ("value", "name"))
+        known, taken = self.segmentValues(), {c["value"] for c in self.classes} | {self.ignoreValue}
         for new in dataset.classes:
-            old = names.get(new.name)
-            if (old and old["value"] != new.value) or (not old and new.value in values):
+            if known.get(new.name, new.value) != new.value or (new.name not in known and new.value in taken):
                 raise InputError(
                     _("The class '{name}' with the value {value} contradicts the classes in the table.").format(
                         name=new.name, value=new.value
                     ),
                     _("All label files must use the same value for the same class. Clear the table first."),
                 )
-        self.classes += [{**asdict(new), "segments": [new.name]} for new in dataset.classes if new.name not in names]
+        if dataset.ignore_value in known.values():
+            raise InputError(
+                _("The new cases mark voxels to ignore with {value}, which is a class in the table.").format(
+                    value=dataset.ignore_value
+                ),
+                _("Clear the table first."),
+            )
+        self.classes += [{**asdict(new), "segments": [new.name]} for new in dataset.classes if new.name not in known]
         self.channels = self.channels or list(dataset.channels)
         self.ignoreValue = dataset.ignore_value if self.ignoreValue is None else self.ignoreValue
         self.name = self.name or dataset.name
@@ -115,7 +125,8 @@ class CaseList:
         """Add a volume of the scene, labelled when there are segments.
 
         Raises:
-            InputError: the volume is in the list already, or the other cases have several channels.
+            InputError: the volume is in the list already, the other cases have several channels, or there are too
+                many classes.
         """
         if len(self.channels) > 1:
             raise InputError(
@@ -127,13 +138,14 @@ class CaseList:
         if any(self.nodesOf(row)[0] is volumeNode for row in self.rows if row.nodes is not None):
             raise InputError(_("{name} is in the table already.").format(name=volumeNode.GetName()))
         number = 1 + max((row.nodes for row in self.rows if row.nodes is not None), default=0)
-        row = CaseRow(self._unique(volumeNode.GetName()), "unlabelled", nodes=number)
-        self.node.SetNodeReferenceID(f"caseVolume{number}", volumeNode.GetID())
+        row = CaseRow(self._unique(volumeNode.GetName() or ""), "unlabelled", nodes=number)
         if segmentationNode is not None and segmentsOf(segmentationNode):
-            self.node.SetNodeReferenceID(f"caseSegmentation{number}", segmentationNode.GetID())
-            row.role = "labelled"
-            row.labels = [name for _ID, name in segmentsOf(segmentationNode)]
             self._addClasses(segmentationNode)
+            row.role = "labelled"
+            found = {self.segmentValues()[name] for _ID, name in segmentsOf(segmentationNode)}
+            row.labels = [c["name"] for c in self.classes if c["value"] in found]
+            self.node.SetNodeReferenceID(f"caseSegmentation{number}", segmentationNode.GetID())
+        self.node.SetNodeReferenceID(f"caseVolume{number}", volumeNode.GetID())
         row.size = list(volumeNode.GetImageData().GetDimensions()) if volumeNode.GetImageData() else []
         row.spacing = list(volumeNode.GetSpacing())
         self.rows.append(row)
@@ -143,16 +155,23 @@ class CaseList:
         return row
 
     def _addClasses(self, segmentationNode):
-        segmentation = segmentationNode.GetSegmentation()
-        for ID, name in segmentsOf(segmentationNode):
-            if name in self.segmentValues():
-                continue
-            segment = segmentation.GetSegment(ID)
-            taken = {c["value"] for c in self.classes} | {self.ignoreValue}
+        """One class for every segment name that belongs to none yet."""
+        new = {name: ID for ID, name in segmentsOf(segmentationNode) if name not in self.segmentValues()}
+        taken = {c["value"] for c in self.classes} | {self.ignoreValue}
+        free = [value for value in range(1, 256) if value not in taken]
+        if len(new) > len(free):
+            raise InputError(
+                _("{name} has too many segments: a model can have 255 classes.").format(
+                    name=segmentationNode.GetName()
+                ),
+                _("Give segments of the same kind the same name."),
+            )
+        for (name, ID), value in zip(new.items(), free):
+            segment = segmentationNode.GetSegmentation().GetSegment(ID)
             self.classes.append(
                 {
                     "name": name,
-                    "value": next(value for value in range(1, 256) if value not in taken),
+                    "value": value,
                     "colour": [round(255 * part) for part in segment.GetColor()],
                     "terminology": _terminologyOf(segment),
                     "segments": [name],
@@ -161,9 +180,11 @@ class CaseList:
 
     def nodesOf(self, row):
         """Volume and segmentation node of a case of the scene; None for a node that is gone."""
+        volume = self.node.GetNodeReference(f"caseVolume{row.nodes}")
+        segmentation = self.node.GetNodeReference(f"caseSegmentation{row.nodes}")
         return (
-            self.node.GetNodeReference(f"caseVolume{row.nodes}"),
-            self.node.GetNodeReference(f"caseSegmentation{row.nodes}"),
+            volume if volume is not None and volume.IsA("vtkMRMLScalarVolumeNode") else None,
+            segmentation if segmentation is not None and segmentation.IsA("vtkMRMLSegmentationNode") else None,
         )
 
     def setRole(self, ids, role):
@@ -191,13 +212,17 @@ class CaseList:
             )
 
     def remove(self, ids):
-        """Take cases out of the list; files and nodes stay."""
+        """Take cases out of the list; files and nodes stay. Classes that only these cases had go with them."""
         for row in self.rows:
             if row.id in ids:
                 self._dropNodes(row)
         self.rows = [row for row in self.rows if row.id not in ids]
         if not self.rows:
             self.clear()
+        if all(row.nodes is not None for row in self.rows):  # of label files only the engine knows the classes
+            drawn = [self.nodesOf(row)[1] for row in self.rows]
+            found = {name for node in drawn if node is not None for _ID, name in segmentsOf(node)}
+            self.classes = [c for c in self.classes if found & {c["name"], *c["segments"]}]
         self._save()
 
     def renameClass(self, value, name):
@@ -224,8 +249,9 @@ class CaseList:
         self._save()
 
     def segmentValues(self):
-        """Segment name -> voxel value in exported label files."""
-        return {segment: c["value"] for c in self.classes for segment in c["segments"]}
+        """Segment name -> voxel value in exported label files; a renamed class is known by both names."""
+        names = {c["name"]: c["value"] for c in self.classes}
+        return names | {segment: c["value"] for c in self.classes for segment in c["segments"]}
 
     def counts(self):
         """Role -> number of cases."""
@@ -234,7 +260,6 @@ class CaseList:
     def applyReport(self, report):
         """Fill size, spacing, labels and status from the engine's report."""
         names = {c["value"]: c["name"] for c in self.classes}
-        ranks = ("", "fixed", "warning", "excluded")
         findings = {}
         for problem in report.get("problems", []):
             findings.setdefault(problem.get("case_id"), []).append(problem)
@@ -245,7 +270,7 @@ class CaseList:
                 if facts["labels"] is not None:
                     row.labels = [names.get(value, str(value)) for value in facts["labels"]]
             found = findings.get(row.id, [])
-            row.severity = max((p["severity"] for p in found), key=ranks.index, default="")
+            row.severity = max((p["severity"] for p in found), key=SEVERITIES.index, default="")
             texts = [" ".join(filter(None, (p["message"], p.get("remedy")))) for p in found]
             row.status = "\n".join(texts) if texts else (_("ready") if row.role != "ignored" else "")
         self._save()
@@ -278,7 +303,7 @@ class CaseList:
         return Dataset(self.name, tuple(self.channels), tuple(classes), tuple(cases), self.ignoreValue)
 
     def _unique(self, name):
-        name = re.sub(r"[\\/:*?\"<>|\x00-\x1f]+", "_", name).strip(". ") or "case"
+        name = re.sub(r"[\\/:*?\"<>|\x00-\x1f]+", "_", name)[:LONGEST_ID].strip(". ") or "case"
         taken = {row.id.casefold() for row in self.rows}
         unique, number = name, 2
         while unique.casefold() in taken:
@@ -304,22 +329,65 @@ class CaseList:
         """Scene files come from anywhere: what does not fit is ignored as a whole."""
         try:
             content = json.loads(self.node.GetParameter(self.PARAMETER) or "{}")
-            self.rows = [CaseRow(**row) for row in content.get("rows", [])]
-            self.classes = [
-                {
-                    **asdict(SegmentClass(c["name"], c["value"], tuple(c["colour"]), c.get("terminology"))),
-                    "segments": [str(segment) for segment in c["segments"]],
-                }
-                for c in content.get("classes", [])
-            ]
-            self.channels = [str(channel) for channel in content.get("channels", [])]
+            self.rows = [_rowOf(row) for row in content.get("rows", [])]
+            self.classes = [_classOf(c) for c in content.get("classes", [])]
+            self.channels = _texts(content.get("channels", []))
             self.ignoreValue = content.get("ignoreValue")
-            self.name = str(content.get("name", ""))
-            for row in self.rows:
-                if row.nodes is None:
-                    Case(row.id, tuple(map(str, map(Path, row.images))), row.label, row.role)
-        except (ValueError, TypeError, KeyError, AttributeError, InputError):
+            (self.name,) = _texts([content.get("name", "")])
+            if any(row.nodes is None and len(row.images) != len(self.channels) for row in self.rows):
+                raise ValueError("a case has another number of channels")
+            for values in (
+                [row.id.casefold() for row in self.rows],
+                [c["name"] for c in self.classes],
+                [c["value"] for c in self.classes] + [self.ignoreValue],
+            ):
+                if len(set(values)) != len(values):
+                    raise ValueError("something occurs twice")
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InputError):
             self.rows, self.classes, self.channels, self.ignoreValue, self.name = [], [], [], None, ""
+
+
+def _rowOf(content):
+    """A CaseRow of a scene file.
+
+    Raises:
+        ValueError, TypeError, InputError: it is none.
+    """
+    row = CaseRow(**content)
+    _texts([row.id, row.role, row.severity, row.status])
+    _texts(row.images), _texts(row.labels)
+    numbers = [*row.size, *row.spacing]
+    if not all(isinstance(number, int | float) for number in numbers) or row.severity not in SEVERITIES:
+        raise ValueError("a case is damaged")
+    _texts([] if row.label is None else [row.label])
+    if not isinstance(row.nodes, int | None):
+        raise ValueError("a case is damaged")
+    Case(row.id, tuple(row.images), row.label if row.nodes is None else "in the scene", row.role)
+    return row
+
+
+def _classOf(content):
+    """A class of a scene file, as dictionary.
+
+    Raises:
+        ValueError, TypeError, KeyError, InputError: it is none.
+    """
+    described = SegmentClass(content["name"], content["value"], tuple(content["colour"]), content.get("terminology"))
+    _texts([described.name] if described.terminology is None else [described.name, described.terminology])
+    return {**asdict(described), "segments": _texts(content["segments"])}
+
+
+def _texts(values):
+    """A list of texts of a scene file.
+
+    Raises:
+        ValueError, TypeError: it is none, or holds half characters, which neither Qt nor VTK takes.
+    """
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("not a list of texts")
+    for value in values:
+        value.encode()
+    return values
 
 
 def _terminologyOf(segment):

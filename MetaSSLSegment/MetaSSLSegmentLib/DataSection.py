@@ -11,9 +11,9 @@ from slicer.i18n import tr as _
 from .CaseExporter import segmentsOf
 from .DatasetExport import DatasetExport
 from .EngineProcess import EngineListener
-from .Result import PREVIEW, RESULT
-from .ResultLoader import toSegmentation
-from .SampleSource import discardUnfinished, sampleDataset
+from .Result import PREVIEW, RESULT, removeNode
+from .ResultLoader import LoadError, toSegmentation
+from .SampleSource import discardUnfinished, sampleDataset, sampleIsMade
 from .Section import Section, allow, fill, say, showProgress, timeLeft
 
 ROW_HEIGHT, WIDEST_COLUMN = 22, 140
@@ -28,6 +28,7 @@ class DataSection(Section):
         super().__init__(ui, logic)
         self._export = None
         self._folder = None
+        self._stops = []
         self._filling = False
         self._setUpTables()
         fill(ui.roleBox, list(zip(ROLES, (_("labelled"), _("unlabelled"), _("hold-out"), _("ignored")))))
@@ -125,8 +126,10 @@ class DataSection(Section):
 
     def selectedIDs(self):
         """Ids of the selected cases."""
+        if self.cases is None:
+            return []
         rows = sorted({index.row() for index in self.ui.caseTable.selectionModel().selectedRows()})
-        return [self.cases.rows[n].id for n in rows if self.cases is not None and n < len(self.cases)]
+        return [self.cases.rows[n].id for n in rows if n < len(self.cases)]
 
     # Adding
 
@@ -142,7 +145,7 @@ class DataSection(Section):
         )
 
     def onSample(self, _checked=False):
-        if sampleDataset().exists():
+        if sampleIsMade():
             self._add(sampleDataset())
             return
         discardUnfinished()
@@ -198,12 +201,10 @@ class DataSection(Section):
 
     def _select(self, ids):
         """Select rows again after the table was filled anew."""
-        selection = self.ui.caseTable.selectionModel()
-        model = self.ui.caseTable.model()
-        flags = qt.QItemSelectionModel.Select | qt.QItemSelectionModel.Rows
         for n, row in enumerate(self.cases.rows):
             if row.id in ids:
-                selection.select(model.index(n, 0), flags)
+                for column in range(self.ui.caseTable.columnCount):
+                    self.ui.caseTable.item(n, column).setSelected(True)
 
     def onRemove(self, _checked=False):
         self.cases.remove(self.selectedIDs())
@@ -239,12 +240,11 @@ class DataSection(Section):
     def showCase(self, n):
         """Show a case in the slice views; a case of a folder is loaded for it and replaces the one before."""
         row = self.cases.rows[n]
-        for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
-            if node.GetAttribute(PREVIEW):
-                slicer.mrmlScene.RemoveNode(node)
+        removePreviews()
         try:
             volume, segmentation = self.cases.nodesOf(row) if row.nodes is not None else self._loadPreview(row)
-        except RuntimeError as error:
+        except (RuntimeError, OSError, ValueError, LoadError) as error:
+            removePreviews()
             say(self.ui.dataStatus, _("{case} cannot be shown: {error}").format(case=row.id, error=error), wrong=True)
             return
         if volume is None:
@@ -252,6 +252,7 @@ class DataSection(Section):
             return
         slicer.util.setSliceViewerLayers(background=volume, foreground=None, label=None, fit=True)
         if segmentation is not None:
+            segmentation.CreateDefaultDisplayNodes()
             segmentation.GetDisplayNode().SetVisibility(True)
 
     def _loadPreview(self, row):
@@ -259,6 +260,7 @@ class DataSection(Section):
         if image.is_dir():
             image = min(path for path in image.iterdir() if path.is_file())
         volume = slicer.util.loadVolume(str(image), {"name": row.id, "show": False})
+        volume.SetName(row.id)
         volume.SetAttribute(PREVIEW, "1")
         if row.label is None:
             return volume, None
@@ -267,7 +269,7 @@ class DataSection(Section):
         else:
             labelmap = slicer.util.loadLabelVolume(row.label, {"name": row.id, "show": False})
             segmentation = toSegmentation(labelmap, volume, self.cases.classes)
-            segmentation.SetName(row.id)
+        segmentation.SetName(row.id)
         segmentation.SetAttribute(PREVIEW, "1")
         return volume, segmentation
 
@@ -286,15 +288,22 @@ class DataSection(Section):
         self._export.start()
 
     def _checkFile(self, dataset):
-        self._export = None
-        self._run(["check", dataset], lambda event: self._finish(self._verdict()), self._onReport)
+        self._export, self._stops = None, []
+        self._run(
+            ["check", dataset], lambda event: self._finish(self._verdict(), wrong=bool(self._stops)), self._onReport
+        )
 
     def _onReport(self, event):
         if event["event"] == "report":
+            stops = [problem for problem in event.get("problems", []) if problem.get("case_id") is None]
+            self._stops = [" ".join(filter(None, (stop["message"], stop.get("remedy")))) for stop in stops]
             self.cases.applyReport(event)
             self.refresh()
 
     def _verdict(self):
+        """What the check found; what makes training impossible comes first."""
+        if self._stops:
+            return "\n".join(self._stops)
         severities = [row.severity for row in self.cases.rows]
         bad, odd = severities.count("excluded"), severities.count("warning")
         if not bad and not odd:
@@ -360,10 +369,20 @@ def isDataset(path):
     return True
 
 
+def removePreviews():
+    """Remove what was loaded to look at a case."""
+    for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
+        if node.GetAttribute(PREVIEW):
+            removeNode(node)
+
+
 def isCaseVolume(node):
-    """Whether a volume can be a case: no labelmap, no result or preview of this module."""
+    """Whether a volume can be a case: one value per voxel, no labelmap, no result or preview of this module."""
+    image = node.GetImageData()
     return (
-        not node.IsA("vtkMRMLLabelMapVolumeNode")
+        image is not None
+        and image.GetNumberOfScalarComponents() == 1
+        and not node.IsA("vtkMRMLLabelMapVolumeNode")
         and node.GetAttribute(RESULT) is None
         and node.GetAttribute(PREVIEW) is None
         and not node.GetHideFromEditors()

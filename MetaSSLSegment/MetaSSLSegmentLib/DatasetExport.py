@@ -1,3 +1,4 @@
+import logging
 import shutil
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import qt
 from metassl.errors import MetaSSLError
 from slicer.i18n import tr as _
 
-from .CaseExporter import ExportError
+from .CaseExporter import ExportError, segmentsOf
 
 
 class DatasetExport:
@@ -64,6 +65,10 @@ class DatasetExport:
         except MetaSSLError as error:
             self._discard()
             self.failed("\n".join(filter(None, (str(error), error.hint))))
+        except Exception as error:  # nobody else would hear of it: this is called by a timer
+            logging.exception("MetaSSL: the cases could not be exported")
+            self._discard()
+            self.failed(_("The cases could not be exported: {error}").format(error=error))
         else:
             self.done(file)
 
@@ -75,7 +80,7 @@ class DatasetExport:
                     case=row.id
                 )
             )
-        image = self.folder / "cases" / f"{row.id}.nrrd"
+        image = self.folder / "cases" / "images" / f"{row.id}.nrrd"
         self.exporter.exportVolume(volume, image)
         if row.role not in ("labelled", "hold-out"):
             return image, None
@@ -85,8 +90,17 @@ class DatasetExport:
                     case=row.id
                 )
             )
-        label = self.folder / "cases" / f"{row.id}-label.nrrd"
-        self.exporter.exportSegmentation(segmentation, volume, self.cases.segmentValues(), label)
+        values = self.cases.segmentValues()
+        strange = [name for _ID, name in segmentsOf(segmentation) if name not in values]
+        if strange:  # left out, they would be learnt as background
+            raise ExportError(
+                _(
+                    "Case {case} has segments that are new or were renamed since it was added: {names}. Remove the "
+                    "case from the table and add it again."
+                ).format(case=row.id, names=", ".join(strange))
+            )
+        label = self.folder / "cases" / "labels" / f"{row.id}.nrrd"
+        self.exporter.exportSegmentation(segmentation, volume, values, label)
         return image, label
 
     def _discard(self):

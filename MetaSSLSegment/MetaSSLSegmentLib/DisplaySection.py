@@ -11,7 +11,6 @@ class DisplaySection(Section):
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
-        self._results = []
         self._mode = "image"
         self._buttons = {
             "segmentation": ui.segmentationButton,
@@ -23,7 +22,7 @@ class DisplaySection(Section):
             button.connect("clicked(bool)", lambda checked, mode=mode: self.show(mode))
         ui.resultBox.connect("currentIndexChanged(int)", self.onResult)
         ui.opacitySlider.connect("valueChanged(double)", self.onOpacity)
-        ui.legendBox.connect("toggled(bool)", lambda on: self.show(self._mode))
+        ui.legendBox.connect("toggled(bool)", self.onLegend)
         table = ui.regionTable
         names = (_("Class"), _("ml"), *(region.code for region in REGIONS))
         table.setColumnCount(len(names))
@@ -39,40 +38,47 @@ class DisplaySection(Section):
 
     @property
     def result(self):
-        """The chosen result, or None."""
-        n = self.ui.resultBox.currentIndex
-        return self._results[n] if 0 <= n < len(self._results) else None
+        """The chosen result, or None; looked for in the scene, where its nodes may have been deleted meanwhile."""
+        chosen = self.ui.resultBox.currentData
+        found = (result for result in resultsInScene() if chosen in [node.GetID() for node in result.nodes.values()])
+        return next(found, None)
 
     def refresh(self):
         """Find the results of the scene again; the newest is chosen."""
-        self._results = resultsInScene()[::-1]
-        fill(self.ui.resultBox, [(result.first.GetID(), result.name) for result in self._results])
+        fill(self.ui.resultBox, [(result.first.GetID(), result.name) for result in resultsInScene()[::-1]])
         self._fillTable()
         self.updateButtons()
 
     def onResult(self, _index=0):
         self._fillTable()
         self.updateButtons()
-        if self.result is not None:
-            self.show(self._mode if self._mode in self.result.nodes else next(iter(self.result.nodes)))
+        result = self.result
+        if result is not None:
+            self.show(self._mode if self._mode in result.nodes else next(iter(result.nodes)))
 
     def showNewest(self):
         """After a volume was segmented: its regions, or what there is."""
         self.refresh()
-        if self.result is not None:
-            self.show("segmentation" if "segmentation" in self.result.nodes else next(iter(self.result.nodes)))
+        result = self.result
+        if result is not None:
+            self.show("segmentation" if "segmentation" in result.nodes else next(iter(result.nodes)))
 
     def show(self, mode):
         """Show one part of the chosen result in the slice views."""
-        if self.result is None:
+        result = self.result
+        if result is None:
             return
         self._mode = mode
         self._buttons[mode].checked = True
-        self.logic.display.show(self.result, mode, self.parameters.opacity, self.parameters.legend)
+        self.logic.display.show(result, mode, self.parameters.opacity, self.ui.legendBox.checked)
+
+    def onLegend(self, _checked=False):
+        self.show(self._mode)
 
     def onOpacity(self, opacity):
-        if self.result is not None:
-            self.logic.display.setOpacity(self.result, self._mode, opacity)
+        result = self.result
+        if result is not None:
+            self.logic.display.setOpacity(result, self._mode, opacity)
 
     def updateButtons(self):
         texts = {
@@ -81,18 +87,20 @@ class DisplaySection(Section):
             "confidence": _("Show the confidence over the volume."),
             "image": _("Show the volume alone."),
         }
+        result = self.result
         for mode, button in self._buttons.items():
             missing = ""
-            if self.result is None:
+            if result is None:
                 missing = _("Segment a volume in section 4 first.")
-            elif mode != "image" and mode not in self.result.nodes:
+            elif mode != "image" and mode not in result.nodes:
                 missing = _("This result was made without it.")
             allow(button, missing, texts[mode])
 
     def _fillTable(self):
         """One row per class and one for the whole volume: ml, and ml and percent of each region."""
-        summary = {} if self.result is None else self.result.summary()
-        volumes, regions = summary.get("volume_ml") or {}, summary.get("regions") or {}
+        result = self.result
+        summary = {"volume_ml": {}, "regions": {}} if result is None else result.summary()
+        volumes, regions = summary["volume_ml"], summary["regions"]
         rows = [(name, name) for name in volumes] + ([("all", _("whole volume"))] if "all" in regions else [])
         table = self.ui.regionTable
         table.setRowCount(len(rows))
@@ -104,8 +112,7 @@ class DisplaySection(Section):
                 part = found.get(region.code)
                 texts.append("" if part is None else _share(part))
             for column, text in enumerate(texts):
-                item = qt.QTableWidgetItem(text)
-                table.setItem(n, column, item)
+                table.setItem(n, column, qt.QTableWidgetItem(text))
         table.resizeColumnsToContents()
 
 

@@ -1,4 +1,7 @@
 import logging
+import math
+import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -7,9 +10,25 @@ from typing import Any
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from .EventDecoder import EventDecoder
-from .Failure import failureOf, failureToStart
+from .Failure import crashedBehindLauncher, failureOf, failureToStart, failureToUse
+
+STARTER = (
+    "import json, os, runpy; "
+    "hasattr(os, 'nice') and os.nice(5); "
+    "print(json.dumps(dict(event='process', pid=os.getpid())), flush=True); "
+    "runpy.run_module('metassl', run_name='__main__', alter_sys=True)"
+)
+"""As ``-m metassl``, but gives way to Slicer's own work, and says its process number first: Slicer's Python is a
+launcher, and the engine its child."""
+MOST_LINES, MOST_CHARACTERS = 200, 2000
+"""Of what arrives at once for the log: more, nobody can read, and it would hold up the GUI."""
+SECONDS_TO_EXIT = 30
+"""How long the engine may go on after its last word; then it hangs."""
+SECONDS_FOR_LAUNCHER = 2
+"""How long a launcher may take to notice that its engine was killed."""
 
 
 def _nothing(*arguments):
@@ -18,13 +37,14 @@ def _nothing(*arguments):
 
 @dataclass
 class EngineListener:
-    """What to call when the engine has something to say; exactly one of done, failed and cancelled comes last.
+    """What to call when the engine has something to say; one of done, failed and cancelled comes last. When done or
+    cancelled raises an error, failed follows, so that nobody waits for ever.
 
     Attributes:
         started: (), the process runs.
         progress: (phase, fraction 0-1, seconds left or None, text).
         event: (event), every event but progress, as a dictionary.
-        log: (line), for people.
+        log: (text), one or more lines for people.
         done: (event), the last event of work that was finished.
         failed: (Failure).
         cancelled: (event or None), the last event of work that was stopped; None when it had to be killed.
@@ -54,12 +74,10 @@ class EngineProcess:
         self.engineFolder = str(engineFolder)
         self.program = str(program or sys.executable)
         self.stateChanged = []
-        """Functions to call without arguments whenever a command starts or has ended."""
+        """Functions to call without arguments whenever a command starts, is asked to stop or has ended."""
         self._process = None
-        self._listener = EngineListener()
-        self._killTimer = qt.QTimer()
-        self._killTimer.setSingleShot(True)
-        self._killTimer.connect("timeout()", self.kill)
+        self._ended = ()
+        self._forget()
 
     @property
     def isRunning(self):
@@ -69,7 +87,7 @@ class EngineProcess:
     @property
     def isStopping(self):
         """Whether the running command was asked to stop."""
-        return self.isRunning and self._stopping
+        return self._stopping
 
     def start(self, arguments, listener):
         """Start ``metassl ARGUMENTS --events``.
@@ -81,19 +99,19 @@ class EngineProcess:
             raise RuntimeError("The engine is busy.")
         self._listener = listener
         self._decoders = {"out": EventDecoder(), "err": EventDecoder()}
-        self._lastEvent = None
-        self._lastLines = deque(maxlen=20)
-        self._stopping = False
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.connect("timeout()", self.kill)
         self._process = process = qt.QProcess()
         process.setProcessEnvironment(self.environment())
-        process.setWorkingDirectory(self.engineFolder)  # "-m" finds the package there
+        process.setWorkingDirectory(self.engineFolder)  # Python finds the package there
         process.connect("started()", self._onStarted)
         process.connect("readyReadStandardOutput()", self._onOutput)
         process.connect("readyReadStandardError()", self._onErrorOutput)
         process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
         process.connect("errorOccurred(QProcess::ProcessError)", self._onError)
-        arguments = [str(argument) for argument in arguments]
-        process.start(self.program, ["-u", "-m", "metassl", arguments[0], "--events", *arguments[1:]])
+        command, *options = [str(argument) for argument in arguments]
+        process.start(self.program, ["-u", "-c", STARTER, command, "--events", *options])
         self._tellState()
 
     def stop(self, graceSeconds=120):
@@ -102,28 +120,37 @@ class EngineProcess:
             return
         self._stopping = True
         self._process.write(b"stop\n")
-        self._killTimer.start(int(1000 * graceSeconds))
+        self._timer.start(int(1000 * graceSeconds))
         self._tellState()
 
     def kill(self):
         """End the command at once; what it saved last stays."""
-        if self.isRunning:
-            self._stopping = True
+        if not self.isRunning:
+            return
+        self._stopping = True
+        if self._killed or not _killedByNumber(self._pid):
             self._process.kill()
+        else:
+            self._timer.start(1000 * SECONDS_FOR_LAUNCHER)
+        self._killed = True
+        self._tellState()
 
     def shutDown(self, seconds=5):
         """Stop the command when Slicer closes or the module is reloaded: wait a little, then kill. Nobody is called."""
         if not self.isRunning:
             return
-        process = self._process
-        self._listener = EngineListener()
-        self.stateChanged = []
+        process, functions = self._process, self.stateChanged
+        self._listener, self.stateChanged = EngineListener(), []
         self.stop()
         if not process.waitForFinished(int(1000 * seconds)):
-            process.kill()
-            process.waitForFinished(1000)
-        self._killTimer.stop()
-        self._process = None
+            self.kill()
+            if not process.waitForFinished(1000 * SECONDS_FOR_LAUNCHER):
+                process.kill()
+                process.waitForFinished(1000)
+        if self.isRunning:  # not even the system could end it
+            process.blockSignals(True)
+            self._release()
+        self.stateChanged = functions
 
     @staticmethod
     def environment():
@@ -136,36 +163,57 @@ class EngineProcess:
         environment.insert("PYTHONNOUSERSITE", "1")
         return environment
 
+    # What the process says
+
     def _onStarted(self):
         self._call(self._listener.started)
 
     def _onOutput(self):
         if self.isRunning:
-            self._read("out", self._process.readAllStandardOutput().data())
+            self._tell(self._decoders["out"].feed(self._process.readAllStandardOutput().data()))
 
     def _onErrorOutput(self):
         if self.isRunning:
-            self._read("err", self._process.readAllStandardError().data())
-
-    def _read(self, stream, data):
-        self._tell(self._decoders[stream].feed(data))
+            self._tell(self._decoders["err"].feed(self._process.readAllStandardError().data()))
 
     def _tell(self, items):
+        process, lines = self._process, []
         for item in items:
+            if self._process is not process:  # a callback has shut it down meanwhile
+                return
             if isinstance(item, str):
-                self._lastLines.append(item)
-                self._call(self._listener.log, item)
+                lines.append(item)
+                continue
+            self._tellLines(lines)
+            lines = []
+            if item["event"] == "process":
+                self._pid = self._pid or item.get("pid")
             elif item["event"] == "progress":
                 self._call(
                     self._listener.progress,
                     str(item.get("phase", "")),
-                    float(item.get("fraction") or 0),
-                    item.get("eta_seconds"),
+                    min(1.0, max(0.0, _number(item.get("fraction")) or 0.0)),
+                    _number(item.get("eta_seconds")),
                     str(item.get("text", "")),
                 )
             else:
-                self._lastEvent = item
+                if item["event"] in ("done", "error"):
+                    self._lastWord = item
+                    if not self._stopping:
+                        self._timer.start(1000 * SECONDS_TO_EXIT)
                 self._call(self._listener.event, item)
+        self._tellLines(lines)
+
+    def _tellLines(self, lines):
+        """All that came at once in one call; the end of it when it is too much."""
+        if lines:
+            shown = [line[:MOST_CHARACTERS] for line in lines[-MOST_LINES:]]
+            self._lastLines.extend(shown)
+            if len(lines) > MOST_LINES:
+                shown.insert(0, _("... {count} more lines ...").format(count=len(lines) - MOST_LINES))
+            self._call(self._listener.log, "\n".join(shown))
+
+    # How it ends
 
     def _onError(self, error):
         if error == qt.QProcess.FailedToStart:
@@ -176,25 +224,44 @@ class EngineProcess:
         self._onErrorOutput()
         for decoder in self._decoders.values():
             self._tell(decoder.finish())
-        crashed = exitStatus == qt.QProcess.CrashExit
-        last = self._lastEvent if self._lastEvent and self._lastEvent["event"] in ("done", "error") else None
-        if exitCode == 0 and not crashed and last is not None and last["event"] == "done":
-            self._end(self._listener.done, last)
-        elif self._stopping and (crashed or exitCode == 130):
-            self._end(self._listener.cancelled, None if crashed else last)
+        crashed = exitStatus == qt.QProcess.CrashExit or crashedBehindLauncher(exitCode, self._lastLines)
+        word = self._lastWord
+        done = word is not None and word["event"] == "done"
+        if done and (exitCode == 0 or crashed or self._killed):  # its last word comes when everything is saved
+            self._end(self._listener.cancelled if word.get("stopped") else self._listener.done, word)
+        elif word is None and (self._killed or (crashed and self._stopping)):
+            self._end(self._listener.cancelled, None)
         elif exitCode == 130 and not crashed:
-            self._end(self._listener.cancelled, last)
+            self._end(self._listener.cancelled, word)
         else:
-            error = last if last is not None and last["event"] == "error" else None
+            error = None if done else word
             self._end(self._listener.failed, failureOf(exitCode, crashed, error, self._lastLines))
 
     def _end(self, callback, result):
         """Forget the process before anybody is told, so that the next command may start from the callback."""
-        self._killTimer.stop()
-        process, self._process = self._process, None
-        process.deleteLater()
-        self._call(callback, result)
+        if not self.isRunning:  # a callback has shut it down meanwhile
+            return
+        failed = self._listener.failed
+        self._release()
+        error = self._call(callback, result)
+        if error is not None and callback is not failed:
+            self._call(failed, failureToUse(error))
         self._tellState()
+
+    def _release(self):
+        self._timer.stop()
+        # a Python reference less would let PythonQt delete them at once, in the midst of their own signal
+        self._ended = self._process, self._timer
+        for ended in self._ended:
+            ended.deleteLater()
+        self._forget()
+
+    def _forget(self):
+        self._process = self._timer = self._pid = self._lastWord = None
+        self._listener = EngineListener()
+        self._decoders = {}
+        self._lastLines = deque(maxlen=20)
+        self._stopping = self._killed = False
 
     def _tellState(self):
         for callback in list(self.stateChanged):
@@ -202,8 +269,29 @@ class EngineProcess:
 
     @staticmethod
     def _call(callback, *arguments):
-        """A callback's error must not end the process's other callbacks."""
+        """A callback's error must not end the process's other callbacks; it is returned."""
         try:
             callback(*arguments)
-        except Exception:
+        except Exception as error:
             logging.exception("MetaSSL: an event of the engine could not be handled")
+            return error
+
+
+def _number(value):
+    """A finite float, or None for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _killedByNumber(pid):
+    """Kill the process with this number; whether that was possible."""
+    if not isinstance(pid, int) or pid < 2:  # 0 and negative numbers mean many processes
+        return False
+    try:
+        os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows has SIGTERM only, which ends at once there
+    except (OSError, OverflowError):
+        return False
+    return True

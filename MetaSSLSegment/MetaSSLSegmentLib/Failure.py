@@ -9,7 +9,7 @@ class Failure(NamedTuple):
     Attributes:
         message: what went wrong, one sentence.
         remedy: what to do next.
-        exitCode: of the process; None when it never started.
+        exitCode: of the process; None when it never started, 0 when it is not to blame.
     """
 
     message: str
@@ -30,11 +30,25 @@ def failureToStart(program):
     )
 
 
+def failureToUse(error):
+    """The failure of taking over what the engine has made."""
+    return Failure(
+        _("The engine's result could not be taken over: {error}").format(error=error),
+        _("This is a defect. Please report it with Slicer's log."),
+        0,
+    )
+
+
+def crashedBehindLauncher(exitCode, lastLines):
+    """Whether the system ended the engine and Slicer's launcher, between it and us, made an ordinary exit of it."""
+    return exitCode == 1 and any("exit abnormally" in line for line in lastLines)
+
+
 def failureOf(exitCode, crashed, errorEvent=None, lastLines=()):
     """The failure of a process that ended without a result.
 
     Args:
-        exitCode: of the process; the signal's number when it crashed.
+        exitCode: of the process; when it crashed, what the system says instead.
         crashed: whether the system ended it.
         errorEvent: the engine's own last word, or None.
         lastLines: the end of the log, for failures that the engine did not explain.
@@ -53,25 +67,24 @@ def failureOf(exitCode, crashed, errorEvent=None, lastLines=()):
         5: (_("A file cannot be written."), _("Free some disk space, or choose another runs folder in section 3.")),
         130: (_("The work was stopped."), ""),
     }
+    if errorEvent is not None and errorEvent.get("message"):
+        remedy = usual.get(exitCode, usual[1])[1]
+        return Failure(str(errorEvent["message"]), _inSlicersWords(errorEvent.get("hint"), remedy), exitCode)
     if crashed:
         return Failure(
             _("The system ended the engine (code {code}).").format(code=exitCode),
             _("Most often the memory ran out: close other programs or choose the small network, then press Resume."),
             exitCode,
         )
-    message, remedy = usual.get(exitCode, (_("The engine ended with code {code}.").format(code=exitCode), usual[1][1]))
-    if errorEvent is not None:
-        return Failure(errorEvent.get("message") or message, _inSlicersWords(errorEvent.get("hint"), remedy), exitCode)
+    unknown = (_("The engine ended with code {code}.").format(code=exitCode), usual[1][1])
     if exitCode == 0:
-        message = _("The engine ended without a result.")
-        remedy = usual[1][1]
-    if exitCode not in usual or exitCode in (0, 1):
-        message = "\n".join([message, *list(lastLines)[-3:]])
-    return Failure(message, remedy, exitCode)
+        unknown = (_("The engine ended without a result."), usual[1][1])
+    message, remedy = usual.get(exitCode, unknown)
+    return Failure("\n".join([message, *list(lastLines)[-3:]]), remedy, exitCode)
 
 
 def _inSlicersWords(hint, remedy):
     """The engine's hint, unless it speaks of the command line, which people in Slicer do not see."""
-    if not hint or "metassl " in hint or "--" in hint or "pip install" in hint:
+    if not isinstance(hint, str) or any(word in hint for word in ("metassl ", "--", "pip install")):
         return remedy
-    return hint
+    return hint or remedy

@@ -29,7 +29,9 @@ class MetaSSLSegmentTest(ScriptedLoadableModuleTest):
         self.widget.initializeParameterNode()
 
     def tearDown(self):
-        self.widget.logic.engine.shutDown()
+        if self.widget.logic.engine.isRunning:  # the test failed: stop as a user would, so that the panel is free again
+            self.widget.logic.engine.stop(graceSeconds=20)
+            self.waitForEngine(30)
         self.widget.logic.runs = self.usualRuns
         slicer.mrmlScene.Clear()
         shutil.rmtree(self.folder, ignore_errors=True)

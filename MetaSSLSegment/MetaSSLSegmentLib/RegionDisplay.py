@@ -75,16 +75,18 @@ class RegionDisplay:
             labelOpacity=opacity,
         )
         if "segmentation" in nodes:
+            nodes["segmentation"].CreateDefaultDisplayNodes()  # unless somebody removed it, it has one
             display = nodes["segmentation"].GetDisplayNode()
             display.SetVisibility(True)
             display.SetOpacity2DFill(opacity)
         for kind in ("regions", "confidence"):
-            if kind in nodes and legend:
+            if kind in nodes and legend and nodes[kind].GetDisplayNode() is not None:
                 self._legend(nodes[kind], names=kind == "regions").SetVisibility(True)
 
     def setOpacity(self, result, mode, opacity):
         """Change the overlay's opacity, leaving everything else."""
         if mode == "segmentation" and mode in result.nodes:
+            result.nodes[mode].CreateDefaultDisplayNodes()
             result.nodes[mode].GetDisplayNode().SetOpacity2DFill(opacity)
         elif mode == "regions":
             slicer.util.setSliceViewerLayers(labelOpacity=opacity)
@@ -103,8 +105,9 @@ class RegionDisplay:
         colors = slicer.modules.colors.logic()
         for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
             kind = node.GetAttribute(RESULT)
-            if kind == "segmentation" or (node.GetAttribute(PREVIEW) and node.IsA("vtkMRMLSegmentationNode")):
-                node.GetDisplayNode().SetVisibility(False)
+            if node.IsA("vtkMRMLSegmentationNode") and (kind is not None or node.GetAttribute(PREVIEW)):
+                if node.GetDisplayNode() is not None:
+                    node.GetDisplayNode().SetVisibility(False)
             elif kind is not None and colors.GetColorLegendDisplayNode(node):
                 colors.GetColorLegendDisplayNode(node).SetVisibility(False)
 

@@ -7,11 +7,18 @@ RESULT = "MetaSSL.result"
 PREVIEW = "MetaSSL.preview"
 """Attribute of nodes that were loaded to look at a case; the next preview replaces them."""
 SUMMARY = "MetaSSL.summary"
-"""Attribute of a result's first node: the engine's numbers as JSON."""
+"""Attribute of result nodes: the engine's numbers as JSON."""
 VOLUME = "MetaSSL.volume"
-"""Node reference of a result's first node: the volume that was segmented."""
+"""Node reference of result nodes: the volume that was segmented."""
 PART = "MetaSSL.part"
-"""Node references of a result's first node: all its nodes."""
+"""Node references of result nodes: all nodes of the result, so that the others stay one when one is deleted."""
+
+
+NODE_CLASSES = {
+    "segmentation": "vtkMRMLSegmentationNode",
+    "regions": "vtkMRMLLabelMapVolumeNode",
+    "confidence": "vtkMRMLScalarVolumeNode",
+}
 
 
 class Result:
@@ -30,7 +37,7 @@ class Result:
 
     @property
     def first(self):
-        """The node that holds the result together."""
+        """The segmentation, or what there is instead."""
         return next(iter(self.nodes.values()), None)
 
     @property
@@ -39,30 +46,56 @@ class Result:
         return self.first.GetName()
 
     def keep(self, summary):
-        """Store the references and the engine's numbers in the first node."""
-        if self.first is None:
-            return
-        self.first.SetAttribute(SUMMARY, json.dumps({key: summary.get(key) for key in ("volume_ml", "regions")}))
-        self.first.SetNodeReferenceID(VOLUME, self.volumeNode.GetID())
+        """Store the references and the engine's numbers in the nodes."""
+        numbers = json.dumps({key: summary.get(key) for key in ("volume_ml", "regions")})
         for node in self.nodes.values():
-            self.first.AddNodeReferenceID(PART, node.GetID())
+            node.SetAttribute(SUMMARY, numbers)
+            node.SetNodeReferenceID(VOLUME, self.volumeNode.GetID())
+            for part in self.nodes.values():
+                node.AddNodeReferenceID(PART, part.GetID())
 
     def summary(self):
-        """The engine's numbers; empty when they are damaged."""
+        """The engine's numbers: ``volume_ml`` by class, ``regions`` by class and region; both empty when damaged."""
         try:
-            found = json.loads(self.first.GetAttribute(SUMMARY) or "{}")
-        except ValueError:
-            found = {}
-        return found if isinstance(found, dict) else {}
+            found = json.loads(self.first.GetAttribute(SUMMARY))
+            volumes = {name: float(volume) for name, volume in (found["volume_ml"] or {}).items()}
+            regions = {
+                name: {
+                    code: {"share": float(part["share"]), "volume_ml": float(part["volume_ml"])}
+                    for code, part in parts.items()
+                }
+                for name, parts in (found["regions"] or {}).items()
+            }
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            volumes, regions = {}, {}
+        return {"volume_ml": volumes, "regions": regions}
 
 
 def resultsInScene():
     """All results of the scene, newest last."""
-    results = []
+    results, found = [], set()
     for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
-        if node.GetAttribute(SUMMARY) is None:
+        if node.GetAttribute(SUMMARY) is None or node.GetID() in found:
             continue
         parts = [node.GetNthNodeReference(PART, n) for n in range(node.GetNumberOfNodeReferences(PART))]
-        nodes = {part.GetAttribute(RESULT): part for part in parts if part is not None}
-        results.append(Result({node.GetAttribute(RESULT): node, **nodes}, node.GetNodeReference(VOLUME)))
+        kinds = {part.GetID(): part.GetAttribute(RESULT) for part in parts if part is not None}
+        if node.GetID() not in kinds:  # a copy that somebody made of a result's node
+            continue
+        nodes = {kind: slicer.mrmlScene.GetNodeByID(ID) for ID, kind in kinds.items() if kind in NODE_CLASSES}
+        nodes = {kind: part for kind, part in nodes.items() if part.IsA(NODE_CLASSES[kind])}
+        volume = node.GetNodeReference(VOLUME)
+        if nodes:
+            found |= {part.GetID() for part in nodes.values()}
+            results.append(Result(nodes, volume if volume and volume.IsA("vtkMRMLScalarVolumeNode") else None))
     return results
+
+
+def removeNode(node):
+    """Take a node out of the scene with its display and storage nodes; a node that is gone already is no error."""
+    if node is None or node.GetScene() is None:
+        return
+    companions = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+    companions += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
+    for found in (node, *companions):
+        if found is not None:
+            slicer.mrmlScene.RemoveNode(found)

@@ -7,11 +7,10 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from .CaseExporter import segmentsOf
 from .RegionDisplay import confidenceColours, regionColours
-from .Result import RESULT, Result
+from .Result import NODE_CLASSES, RESULT, Result, removeNode
 
-KINDS = ("segmentation", "regions", "confidence")
+KINDS = tuple(NODE_CLASSES)
 
 
 class LoadError(Exception):
@@ -37,13 +36,15 @@ class ResultLoader:
             The Result.
 
         Raises:
-            LoadError: a file is missing, or the volume was changed meanwhile.
+            LoadError: a file is missing or damaged, or the volume was changed meanwhile.
         """
         folder = Path(folder)
         try:
             summary = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise LoadError(_("The engine's result cannot be read: {error}").format(error=error)) from error
+        if not isinstance(summary, dict):
+            raise LoadError(_("The engine's result {file} is damaged.").format(file=f"{name}.json"))
         made = []
         try:
             for kind in kinds:
@@ -62,7 +63,7 @@ class ResultLoader:
                 self._place(made[-1], kind, volumeNode)
         except Exception:
             for node in made:
-                slicer.mrmlScene.RemoveNode(node)
+                removeNode(node)
             raise
         result = Result(dict(zip(kinds, made)), volumeNode)
         result.keep(summary)
@@ -76,8 +77,14 @@ class ResultLoader:
         """
         if not path.is_file():
             raise LoadError(_("The engine did not write {file}.").format(file=path.name))
-        voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-        if voxels.shape[::-1] != volumeNode.GetImageData().GetDimensions():
+        try:
+            voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        except RuntimeError as error:
+            raise LoadError(
+                _("{file} is damaged. Check the free disk space and press Apply again.").format(file=path.name)
+            ) from error
+        image = volumeNode.GetImageData()
+        if image is None or voxels.shape[::-1] != image.GetDimensions():
             raise LoadError(
                 _("{name} has another size now than when it was given to the engine. Press Apply again.").format(
                     name=volumeNode.GetName()
@@ -105,12 +112,13 @@ class ResultLoader:
 
 
 def toSegmentation(labelmap, volumeNode, classes):
-    """Make a segmentation node of a labelmap node, which is removed.
+    """Make a segmentation node of a labelmap node, which is removed, also when something fails.
 
     Args:
         labelmap: vtkMRMLLabelMapVolumeNode.
         volumeNode: the volume that the segments belong to.
-        classes: dictionaries with name, value, colour and terminology; classes without voxels get no segment.
+        classes: dictionaries with name, value, colour and terminology; classes without voxels get no segment, and
+            voxels of no class belong to no segment.
     """
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     try:
@@ -118,28 +126,24 @@ def toSegmentation(labelmap, volumeNode, classes):
         node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
         voxels = slicer.util.arrayFromVolume(labelmap)
-        present = [c for c in classes if np.any(voxels == c["value"])]
-        colours = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", "MetaSSL import")
-        try:
-            colours.SetTypeToUser()
-            colours.SetNumberOfColors(256)
-            for c in classes:
-                colours.SetColor(c["value"], c["name"], *(part / 255 for part in c["colour"]), 1.0)
-            labelmap.GetDisplayNode().SetAndObserveColorNodeID(colours.GetID())
-            logic = slicer.modules.segmentations.logic()
-            if present and not logic.ImportLabelmapToSegmentationNode(labelmap, node):
-                raise LoadError(_("The segments could not be made of the engine's labelmap."))
-        finally:
-            slicer.mrmlScene.RemoveNode(colours)
+        voxels[~np.isin(voxels, [c["value"] for c in classes])] = 0
+        slicer.util.arrayFromVolumeModified(labelmap)
+        labelmap.GetDisplayNode().SetAndObserveColorNodeID("")  # names and colours are those of the classes
+        found = set(np.unique(voxels).tolist())
+        present = sorted((c for c in classes if c["value"] in found), key=lambda c: c["value"])
+        logic = slicer.modules.segmentations.logic()
+        if present and not logic.ImportLabelmapToSegmentationNode(labelmap, node):
+            raise LoadError(_("The segments could not be made of the labelmap."))
         segmentation = node.GetSegmentation()
-        for (ID, _name), c in zip(segmentsOf(node), sorted(present, key=lambda c: c["value"])):
+        for ID, c in zip(segmentation.GetSegmentIDs(), present):  # in the order of the voxels' values
             segment = segmentation.GetSegment(ID)
             segment.SetName(c["name"])
             segment.SetColor(*(part / 255 for part in c["colour"]))
             if c["terminology"]:
-                segment.SetTag("TerminologyEntry", c["terminology"])
+                segment.SetTag(segment.GetTerminologyEntryTagName(), c["terminology"])
     except Exception:
-        slicer.mrmlScene.RemoveNode(node)
+        removeNode(node)
         raise
-    slicer.mrmlScene.RemoveNode(labelmap)
+    finally:
+        removeNode(labelmap)
     return node

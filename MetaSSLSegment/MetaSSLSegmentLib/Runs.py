@@ -1,10 +1,13 @@
 import json
+import os
 import re
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 FINISHED, UNFINISHED = "finished", "unfinished"
+TAIL = 65536
+"""Bytes at the end of events.jsonl in which its last event is looked for: there may be thousands of runs."""
 
 
 class ModelFolder(NamedTuple):
@@ -34,7 +37,7 @@ class Runs:
         name = re.sub(r"[\\/:*?\"<>|\x00-\x1f]+", "_", name).strip(". ")[:40] or "run"
         stamp = time.strftime("%Y-%m-%d %H.%M.%S")
         path, number = self.folder / f"{name} {stamp}", 2
-        while path.exists():
+        while os.path.exists(path):
             path, number = self.folder / f"{name} {stamp} ({number})", number + 1
         return path
 
@@ -45,47 +48,60 @@ class Runs:
     def models(self):
         """Models of the runs, newest first, and those copied into the runs folder."""
         found = [self.folder, *_folders(self.folder)]
-        models = [model for folder in found for model in (modelIn(folder),) if model is not None]
+        models = {model.path: model for model in map(modelIn, found) if model is not None}.values()
         return sorted(models, key=lambda model: _modified(model.path / "configs" / "metadata.json"), reverse=True)
 
     def _runs(self):
-        runs = [folder for folder in _folders(self.folder) if (folder / "job.json").exists()]
+        runs = [folder for folder in _folders(self.folder) if os.path.isfile(folder / "job.json")]
         return sorted(runs, key=lambda run: _modified(run / "job.json"), reverse=True)
 
 
 def stateOf(run):
-    """Whether a run reached the end of its budget."""
-    last = next(
-        (event for event in reversed(eventsOf(run)) if event.get("event") in ("start", "done", "error")),
-        {},
-    )
+    """Whether a run reached the end of its budget: then that is the last of its events."""
+    try:
+        with open(Path(run) / "events.jsonl", "rb") as file:
+            file.seek(max(0, os.path.getsize(file.name) - TAIL))
+            lines = file.read().split(b"\n")
+    except (OSError, ValueError):
+        lines = []
+    last = next(_parsed(reversed(lines)), {})
     return FINISHED if last.get("event") == "done" and not last.get("stopped") else UNFINISHED
 
 
 def eventsOf(run):
     """The events that a run has kept; cut or damaged lines are left out."""
     try:
-        lines = (Path(run) / "events.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        return list(_parsed((Path(run) / "events.jsonl").read_bytes().split(b"\n")))
+    except (OSError, ValueError):
         return []
-    events = []
+
+
+def _parsed(lines):
+    """The events among lines, one after the other."""
     for line in lines:
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(event, dict):
-            events.append(event)
-    return events
+            yield event
 
 
 def modelIn(folder):
     """The model of a run folder, or of a model folder itself; None when there is none."""
     folder = Path(folder)
     for path in (folder / "model", folder):
-        if (path / "configs" / "metadata.json").is_file() and (path / "models" / "model.pt").is_file():
+        if os.path.isfile(path / "models" / "model.pt") and _isOurs(path / "configs" / "metadata.json"):
             return ModelFolder(path, folder.name)
     return None
+
+
+def _isOurs(metadata):
+    """Whether the description of a MONAI bundle speaks of MetaSSL; other bundles have the same layout."""
+    try:
+        return b'"metassl"' in metadata.read_bytes()
+    except (OSError, ValueError):
+        return False
 
 
 def classesOf(model):
@@ -97,23 +113,28 @@ def classesOf(model):
     path = Path(model) / "configs" / "metadata.json"
     try:
         classes = json.loads(path.read_text(encoding="utf-8"))["metassl"]["classes"]
-        return [
-            {
-                "name": str(c["name"]),
-                "value": int(c["value"]),
-                "colour": tuple(int(part) for part in c["colour"]),
-                "terminology": c.get("terminology"),
-            }
-            for c in classes
-        ]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        return [_classOf(described) for described in classes]
+    except KeyError as error:
+        raise ValueError(f"{path}: {error} is missing") from error
+    except (OSError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _classOf(described):
+    red, green, blue = (int(part) for part in described["colour"])
+    return {
+        "name": str(described["name"]),
+        "value": int(described["value"]),
+        "colour": (red, green, blue),
+        "terminology": described.get("terminology"),
+    }
 
 
 def _folders(folder):
     try:
-        return [path for path in folder.iterdir() if path.is_dir()]
-    except OSError:
+        with os.scandir(folder) as found:
+            return [Path(entry.path) for entry in found if os.path.isdir(entry.path)]
+    except (OSError, ValueError):
         return []
 
 

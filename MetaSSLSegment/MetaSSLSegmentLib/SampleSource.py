@@ -2,6 +2,8 @@ import shutil
 from pathlib import Path
 
 import slicer
+from metassl.dataset import Dataset
+from metassl.errors import InputError
 from slicer.i18n import tr as _
 
 NAME = "MetaSSLSample"
@@ -12,9 +14,18 @@ def sampleDataset():
     return Path(slicer.app.cachePath) / "MetaSSL sample" / "dataset.json"
 
 
+def sampleIsMade():
+    """Whether it is there; dataset.json is written last, and one of another version does not count."""
+    try:
+        Dataset.load(sampleDataset())
+    except InputError:
+        return False
+    return True
+
+
 def discardUnfinished():
-    """Remove a sample whose making was interrupted; dataset.json is written last."""
-    if not sampleDataset().exists() and sampleDataset().parent.exists():
+    """Remove a sample whose making was interrupted."""
+    if not sampleIsMade():
         shutil.rmtree(sampleDataset().parent, ignore_errors=True)
 
 
@@ -36,13 +47,12 @@ def makeAndLoad(source=None):
     Returns:
         The volume node, in a list.
     """
-    from metassl.dataset import Dataset
     from metassl.sample import make_sample
 
     def progress(done, total, name=""):
         slicer.app.processEvents()
 
-    if not sampleDataset().exists():
+    if not sampleIsMade():
         discardUnfinished()
         make_sample(sampleDataset().parent, progress=progress)
     case = Dataset.load(sampleDataset()).with_role("ignored")[0]  # a test case: no training ever sees it

@@ -13,10 +13,11 @@ class SetupSection(Section):
         super().__init__(ui, logic)
         ui.installButton.connect("clicked(bool)", self.onInstall)
         ui.deviceButton.connect("clicked(bool)", self.onDevice)
+        ui.setupSection.collapsed = True
         self.refresh()
 
     def refresh(self):
-        """Look again at what is installed."""
+        """Look again at what is installed; the section opens when there is something to do."""
         self.logic.requirements.look()
         missing = self.logic.requirements.missing
         lines = [f"{name} {version}" for name, version in self.logic.requirements.installed.items()]
@@ -26,7 +27,8 @@ class SetupSection(Section):
             say(self.ui.packagesText, _("Missing: {names}.").format(names=", ".join(missing)), wrong=True)
         else:
             say(self.ui.packagesText, _("Everything is installed: {names}.").format(names=", ".join(lines)))
-        self.ui.setupSection.collapsed = not missing and not self.logic.requirements.needsRestart
+        if missing or self.logic.requirements.needsRestart:
+            self.ui.setupSection.collapsed = False
         self.ui.installButton.visible = bool(missing)
 
     def updateButtons(self):
@@ -45,28 +47,36 @@ class SetupSection(Section):
         ).format(names=", ".join(requirements.missing))
         if not slicer.util.confirmOkCancelDisplay(question):
             return
-        error = None
+        problem = ""
+        self.logic.claim(_("Packages are being installed."))  # pip lets the application go on meanwhile
+        say(self.ui.packagesText, _("Installing..."))
         try:
             requirements.install()
-        except InstallationError as caught:
-            error = caught
-        self.refresh()
-        if error is not None:
-            say(self.ui.packagesText, str(error), wrong=True)
+        except InstallationError as error:
+            problem = str(error)
+        finally:
+            self.refresh()
+            self.logic.release()
+        if problem:
+            say(self.ui.packagesText, problem, wrong=True)
         elif requirements.needsRestart and slicer.util.confirmYesNoDisplay(_("Restart Slicer now?")):
             slicer.util.restart()
-        self.logic.tellSections()
 
     def onDevice(self, _checked=False):
         say(self.ui.deviceText, _("Starting the engine..."))
         self.logic.engine.start(
             ["info"],
             EngineListener(
-                done=lambda facts: say(
-                    self.ui.deviceText,
-                    _("Device: {device} ({precision}). Python {python}, torch {torch}, MONAI {monai}.").format(**facts),
-                ),
+                done=lambda facts: say(self.ui.deviceText, _inWords(facts)),
                 failed=lambda failure: say(self.ui.deviceText, failure.text(), wrong=True),
                 cancelled=lambda event: say(self.ui.deviceText, ""),
             ),
         )
+
+
+def _inWords(facts):
+    """What the engine says about the computer."""
+    names = ("device", "precision", "python", "torch", "monai")
+    return _("Device: {device} ({precision}). Python {python}, torch {torch}, MONAI {monai}.").format(
+        **{name: facts.get(name, "?") for name in names}
+    )

@@ -1,3 +1,5 @@
+import logging
+
 import numpy as np
 import slicer
 from metassl.regions import REGIONS
@@ -27,16 +29,19 @@ class TrainingCurves:
         self._changed = set(self.CHARTS)
 
     def add(self, event):
-        """Take the numbers out of an event of the engine; events without numbers are ignored."""
-        if event.get("event") == "metrics":
-            losses = {name: value for name, value in event.get("loss", {}).items()}
-            self._append("losses", event["iteration"], losses)
-            shares = event.get("shares", {}).get("unlabelled")
-            if shares:
-                self._append("regions", event["iteration"], {code: 100 * share for code, share in shares.items()})
-        elif event.get("event") == "hold-out":
-            dice = {name: value for name, value in event.get("dice", {}).items()}
-            self._append("hold-out", event["iteration"], {_("mean"): event["mean_dice"], **dice})
+        """Take the numbers out of an event of the engine; events without numbers are ignored, damaged ones too."""
+        try:
+            if event.get("event") == "metrics":
+                self._append("losses", event["iteration"], event.get("loss") or {})
+                shares = (event.get("shares") or {}).get("unlabelled")
+                if shares:
+                    percent = {code: None if share is None else 100 * share for code, share in shares.items()}
+                    self._append("regions", event["iteration"], percent)
+            elif event.get("event") == "hold-out":
+                dice = {_className(name): value for name, value in (event.get("dice") or {}).items()}
+                self._append("hold-out", event["iteration"], {_("mean"): event["mean_dice"], **dice})
+        except (KeyError, TypeError, ValueError, AttributeError):
+            logging.warning("MetaSSL: an event without usable numbers: %.200s", event)
 
     def hasPoints(self, chart):
         """Whether there is anything to see in a chart."""
@@ -64,13 +69,18 @@ class TrainingCurves:
         self._changed = set()
 
     def _append(self, chart, step, values):
-        steps = self._points[chart].setdefault("", [])
-        for name, value in values.items():
-            self._points[chart].setdefault(name, [np.nan] * len(steps)).append(np.nan if value is None else value)
-        steps.append(step)
-        for name, column in self._points[chart].items():
-            if name and len(column) < len(steps):
-                column.append(np.nan)
+        """Add a point to each curve of a chart; after a crash, steps are repeated and replace those of before."""
+        step = float(step)
+        values = {str(name): np.nan if value is None else float(value) for name, value in values.items()}
+        points = self._points[chart]
+        steps = points.setdefault("", [])
+        while steps and steps[-1] >= step:
+            for column in points.values():
+                column.pop()
+        for name in values:
+            points.setdefault(name, [np.nan] * len(steps))
+        for name, column in points.items():
+            column.append(values.get(name, np.nan) if name else step)
         self._changed.add(chart)
 
     def _fill(self, chart):
@@ -90,27 +100,33 @@ class TrainingCurves:
         self._updateSeries(chart, table, names)
 
     def _updateSeries(self, chart, table, names):
-        """One series per column; those that this training lacks are removed."""
+        """One series per column; those that this training lacks are removed, those that the user deleted come back."""
         chartNode = self.chartNode(chart)
         for series in _all("vtkMRMLPlotSeriesNode", chart):
             if series.GetYColumnName() not in names[1:]:
                 chartNode.RemovePlotSeriesNodeID(series.GetID())
                 slicer.mrmlScene.RemoveNode(series)
-        known = {series.GetYColumnName() for series in _all("vtkMRMLPlotSeriesNode", chart)}
+        known = {series.GetYColumnName(): series for series in _all("vtkMRMLPlotSeriesNode", chart)}
         regions = {region.code: region.colour for region in REGIONS}
         for n, name in enumerate(names[1:]):
-            if name in known:
-                continue
-            series = _new("vtkMRMLPlotSeriesNode", chart, name)
-            series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+            series = known.get(name)
+            if series is None:
+                series = _new("vtkMRMLPlotSeriesNode", chart, name)
+                series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+                series.SetXColumnName(names[0])
+                series.SetYColumnName(name)
+                series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+                series.SetLineWidth(2)
+                colour = regions.get(name, LINE_COLOURS[n % len(LINE_COLOURS)])
+                series.SetColor(*(part / 255 for part in colour))
             series.SetAndObserveTableNodeID(table.GetID())
-            series.SetXColumnName(names[0])
-            series.SetYColumnName(name)
-            series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-            series.SetLineWidth(2)
-            colour = regions.get(name, LINE_COLOURS[n % len(LINE_COLOURS)])
-            series.SetColor(*(part / 255 for part in colour))
-            chartNode.AddAndObservePlotSeriesNodeID(series.GetID())
+            if not chartNode.HasPlotSeriesNodeID(series.GetID()):
+                chartNode.AddAndObservePlotSeriesNodeID(series.GetID())
+
+
+def _className(name):
+    """A class's column name; some are taken."""
+    return _("class {name}").format(name=name) if name in (_("step"), _("mean")) else name
 
 
 def _new(className, chart, name):

@@ -140,7 +140,7 @@ class TrainingSection(Section):
 
     def onStart(self, _checked=False):
         run = self.logic.runs.newFolder(self.cases.name)
-        self._begin(run)
+        self._begin(run, isNew=True)
         self._export = DatasetExport(
             self.cases,
             self.logic.exporter,
@@ -153,13 +153,13 @@ class TrainingSection(Section):
 
     def onResume(self, _checked=False):
         run = Path(self.ui.resumeBox.currentData)
-        self._begin(run)
+        self._begin(run, isNew=False)
         for event in eventsOf(run):
             self.logic.curves.add(event)
         self._start(["train", "--resume", run])
 
-    def _begin(self, run):
-        self._run, self.trainedModel = run, None
+    def _begin(self, run, isNew):
+        self._run, self._isNew, self.trainedModel = run, isNew, None
         self.ui.logText.clear()
         self.logic.curves.clear()
         self._flushTimer.start()
@@ -244,7 +244,7 @@ class TrainingSection(Section):
         if run is not None:
             model = modelIn(run)
             self.trainedModel = None if model is None else model.path
-            if not (run / "job.json").exists():  # the engine refused the data: nothing to resume, nothing learnt
+            if self._isNew and not (run / "job.json").exists():  # the engine refused the data: nothing was learnt
                 shutil.rmtree(run, ignore_errors=True)
         self.refreshRuns()
         self.logic.release()

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import qt
 import SimpleITK as sitk
 import slicer
 from harness.interaction import waitUntil
@@ -108,31 +109,119 @@ def test_roles_need_labels(cases, tmp_path):
 
 
 def test_the_list_comes_back_with_the_scene(cases, node, tmp_path):
+    names = ["left, upper é", "100 % <b> & 'x' \"y\"; a:b\\n"]
     volume = volumeNode(name="one")
-    cases.addNodes(volume, segmentationNode(volume, **masks(0)))
+    drawn = segmentationNode(volume, **masks(0, 1))
+    for n, name in enumerate(names):
+        drawn.GetSegmentation().GetNthSegment(n).SetName(name)
+    cases.addNodes(volume, drawn)
     cases.addDataset(datasetFile(tmp_path, classes=(("liver", 9),)))
     cases.setColour(9, (9, 8, 7))
+    cases.applyReport({"problems": [{"case_id": "a", "severity": "fixed", "message": "one\ntwo", "remedy": None}]})
     slicer.util.saveScene(str(tmp_path / "s.mrb"))
     slicer.mrmlScene.Clear(False)
-    volumeNode(name="in the way")  # takes the ID that the volume had
-    slicer.mrmlScene.RemoveNode(slicer.util.getNode("in the way"))
     slicer.util.loadScene(str(tmp_path / "s.mrb"))
     loaded = CaseList(slicer.util.getNode("parameters"))
     assert [row.id for row in loaded.rows] == ["one", "a", "b"]
     assert [found.GetName() for found in loaded.nodesOf(loaded.rows[0])] == ["one", "drawn"]
-    assert loaded.classes[1]["colour"] == (9, 8, 7) or loaded.classes[1]["colour"] == [9, 8, 7]
+    assert [c["name"] for c in loaded.classes] == [*names, "liver"]
+    assert list(loaded.classes[2]["colour"]) == [9, 8, 7] and loaded.rows[1].status == "one\ntwo"
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["{", "[]", "7", '{"rows": 3}', '{"rows": [{"id": "x"}]}', '{"rows": [{"id": 5, "role": "labelled"}]}',
-     '{"classes": [{"name": "x"}]}', '{"rows": [{"id": "../x", "role": "unlabelled", "images": ["a"]}]}',
-     '{"rows": [{"id": "x", "role": "king", "images": ["a"]}]}', '{"channels": 5}'],
-)  # fmt: skip
+def test_references_are_followed_when_a_scene_is_added_to_another(cases, tmp_path):
+    """The nodes get other IDs when theirs are taken."""
+    volume = volumeNode(name="saved")
+    cases.addNodes(volume, segmentationNode(volume, **masks(0)))
+    ID = volume.GetID()
+    slicer.util.saveScene(str(tmp_path / "s.mrml"))
+    slicer.mrmlScene.Clear(False)
+    volumeNode(name="in the way")
+    slicer.mrmlScene.SetURL(str(tmp_path / "s.mrml"))
+    assert slicer.mrmlScene.Import()
+    found = slicer.util.getNode("saved")
+    assert found.GetID() != ID and slicer.mrmlScene.GetNodeByID(ID).GetName() == "in the way"
+    loaded = CaseList(slicer.util.getNode("parameters"))
+    assert loaded.nodesOf(loaded.rows[0])[0] is found
+    assert loaded.nodesOf(loaded.rows[0])[1].GetName() == "drawn"
+
+
+def test_an_own_parameter_node_keeps_its_cases_when_another_scene_is_added(tmp_path):
+    """The module's node exists once: a scene that is added brings its list, with references to its own nodes."""
+
+    def parameterNode():
+        found = slicer.vtkMRMLScriptedModuleNode()
+        found.SetSingletonTag("MetaSSL")
+        found.SetName("parameters")
+        return slicer.mrmlScene.AddNode(found)
+
+    CaseList(parameterNode()).addNodes(volumeNode(name="saved"))
+    slicer.util.saveScene(str(tmp_path / "s.mrml"))
+    slicer.mrmlScene.Clear(True)
+    volumeNode(name="in the way")
+    CaseList(parameterNode()).addNodes(volumeNode(name="own"))
+    slicer.mrmlScene.SetURL(str(tmp_path / "s.mrml"))
+    assert slicer.mrmlScene.Import()
+    loaded = CaseList(parameterNode())
+    for row in loaded.rows:
+        volume = loaded.nodesOf(row)[0]
+        assert volume is None or volume.GetName() == row.id
+
+
+ROW = {"id": "x", "role": "unlabelled", "images": ["/a.nii"]}
+SCENE_ROW = {"id": "x", "role": "unlabelled", "nodes": 1}
+CLASS = {"name": "liver", "value": 1, "colour": [1, 2, 3], "terminology": None, "segments": ["liver"]}
+
+
+def listed(*rows, classes=(), **others):
+    return json.dumps({"channels": ["MR"], "rows": rows, "classes": classes, **others})
+
+
+HOSTILE = [
+    "{", "[]", "7", "null", '"x"', "[" * 100000, listed({**ROW, "id": "\ud800"}), listed(name="\ud800"),
+    '{"rows": 3}', '{"rows": {"id": "x"}}', '{"rows": [[]]}',
+    '{"classes": 5}', '{"classes": [{"name": "x"}]}', '{"channels": 5}', '{"channels": "MR"}', '{"channels": [5]}',
+    listed({"id": "x"}), listed({**ROW, "images": []}), listed({**ROW, "images": ["/a", "/b"]}),
+    listed({**ROW, "images": "/"}), listed({**ROW, "images": [7]}), listed({**ROW, "images": {"/a": 1}}),
+    listed({**ROW, "id": 5}), listed({**ROW, "id": "../x"}), listed({**ROW, "id": ""}), listed({**ROW, "id": None}),
+    listed({**ROW, "role": "king"}), listed({**ROW, "role": ["labelled"]}), listed({**ROW, "role": "labelled"}),
+    listed({**ROW, "size": "abc"}), listed({**ROW, "size": ["a"]}), listed({**ROW, "spacing": [None]}),
+    listed({**ROW, "labels": 7}), listed({**ROW, "labels": [7]}), listed({**ROW, "label": 7}),
+    listed({**ROW, "status": 7}), listed({**ROW, "severity": "evil"}), listed({**ROW, "severity": None}),
+    listed({**ROW, "unknown": 1}), listed(ROW, ROW), listed(ROW, {**ROW, "id": "X"}), listed(5),
+    listed({**SCENE_ROW, "id": "../../x"}), listed({**SCENE_ROW, "id": 5}), listed({**SCENE_ROW, "nodes": "1"}),
+    listed({**SCENE_ROW, "nodes": [1]}), listed({**SCENE_ROW, "nodes": 1.5}), listed({**SCENE_ROW, "size": 3}),
+    listed(classes=[{**CLASS, "value": "1"}]), listed(classes=[{**CLASS, "value": 0}]), listed(classes=[5]),
+    listed(classes=[{**CLASS, "colour": "red"}]), listed(classes=[{**CLASS, "colour": [1, 2]}]),
+    listed(classes=[{**CLASS, "colour": [1, 2, 999]}]), listed(classes=[{**CLASS, "terminology": {}}]),
+    listed(classes=[{**CLASS, "segments": 5}]), listed(classes=[{**CLASS, "segments": [5]}]),
+    listed(classes=[{**CLASS, "name": ["liver"]}]), listed(classes=[CLASS, {**CLASS, "value": 2}]),
+    listed(classes=[CLASS, {**CLASS, "name": "b"}]), listed(classes=[CLASS], ignoreValue=1),
+    listed(ignoreValue={}), listed(ROW, ignoreValue=[255]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_strangers_scene_does_no_harm(node, content):
     node.SetParameter(CaseList.PARAMETER, content)
     cases = CaseList(node)
-    assert len(cases) == 0 and cases.classes == []
+    assert (cases.rows, cases.classes, cases.channels, cases.ignoreValue, cases.name) == ([], [], [], None, "")
+    cases.addNodes(volumeNode())
+    assert len(CaseList(node)) == 1, "the list can be used again"
+
+
+def test_what_a_hostile_list_is_made_of_is_accepted(node):
+    """Or the test above would pass for the wrong reason."""
+    node.SetParameter(CaseList.PARAMETER, listed(ROW, {**SCENE_ROW, "id": "y"}, classes=[CLASS], ignoreValue=255))
+    cases = CaseList(node)
+    assert [row.id for row in cases.rows] == ["x", "y"] and cases.nodesOf(cases.rows[1]) == (None, None)
+    assert cases.classes[0]["name"] == "liver" and cases.ignoreValue == 255
+
+
+def test_a_case_whose_node_reference_leads_elsewhere_is_refused_not_exported(node, tmp_path):
+    """A stranger's scene may point at any node."""
+    node.SetParameter(CaseList.PARAMETER, listed(SCENE_ROW, classes=[CLASS]))
+    node.SetNodeReferenceID("caseVolume1", node.GetID())
+    assert "not in the scene" in exported(CaseList(node), tmp_path / "run")
 
 
 def test_the_report_fills_the_table(cases, tmp_path):
@@ -148,6 +237,161 @@ def test_the_report_fills_the_table(cases, tmp_path):
     a, b = cases.rows
     assert (a.severity, a.status) == ("warning", "Odd. Look.\nMended.")
     assert (b.size, b.labels, b.status) == ([4, 5, 6], ["liver"], "ready")
+
+
+def test_a_scene_case_and_its_label_never_share_a_file(cases, tmp_path):
+    """Slicer's users call a labelled copy of CT "CT-label"."""
+    first, second = volumeNode(name="CT"), volumeNode(name="CT-label")
+    cases.addNodes(first, segmentationNode(first, **masks(0)))
+    cases.addNodes(second)
+    dataset = exported(cases, tmp_path / "run")
+    files = [*dataset.cases[0].images, *dataset.cases[1].images, dataset.cases[0].label]
+    assert len({file.casefold() for file in files}) == 3
+    assert sitk.GetArrayFromImage(sitk.ReadImage(dataset.cases[1].images[0])).max() == 119
+
+
+def test_segments_that_are_new_or_renamed_are_never_left_out_silently(cases, tmp_path):
+    volume = volumeNode(name="one")
+    node = segmentationNode(volume, **masks(0, 1))
+    cases.addNodes(volume, node)
+    node.GetSegmentation().GetNthSegment(1).SetName("renamed")
+    assert "new or were renamed since it was added: renamed" in exported(cases, tmp_path / "run")
+    cases.remove(["one"])
+    cases.addNodes(volume, node)
+    assert [c.name for c in exported(cases, tmp_path / "run").classes] == ["class 0", "renamed"]
+
+
+def test_classes_that_no_case_has_any_more_go(cases, tmp_path):
+    first, second = volumeNode(name="one"), volumeNode(name="two")
+    cases.addNodes(first, segmentationNode(first, **masks(0, 1)))
+    cases.addNodes(second, segmentationNode(second, **masks(1)))
+    cases.renameClass(2, "tract")
+    cases.remove(["one"])
+    assert [(c["name"], c["value"]) for c in cases.classes] == [("tract", 2)]
+    assert [c.name for c in exported(cases, tmp_path / "run").classes] == ["tract"]
+
+
+def test_renamed_classes_are_known_by_both_names(cases, tmp_path):
+    file = datasetFile(tmp_path)
+    cases.addDataset(file)
+    cases.renameClass(2, "hepar")
+    assert cases.addDataset(file) == 0 and len(cases.classes) == 1, "the same folder again contradicts nothing"
+    volume = volumeNode(name="one")
+    row = cases.addNodes(volume, segmentationNode(volume, liver=np.ones((4, 5, 6)), hepar=np.zeros((4, 5, 6))))
+    assert len(cases.classes) == 1 and row.labels == ["hepar"]
+    assert cases.segmentValues() == {"liver": 2, "hepar": 2}
+    with pytest.raises(InputError, match="no new class name"):
+        cases.renameClass(2, "  ")
+
+
+def test_voxels_to_ignore_are_no_class(cases, tmp_path):
+    cases.addDataset(datasetFile(tmp_path, ignore=1))
+    with pytest.raises(InputError, match="'x' with the value 1 contradicts"):
+        cases.addDataset(datasetFile(tmp_path, "e.json", classes=(("x", 1),), cases=("c",)))
+    with pytest.raises(InputError, match="ignore with another value"):
+        cases.addDataset(datasetFile(tmp_path, "f.json", cases=("c",), ignore=7))
+    volume = volumeNode(name="one")
+    cases.addNodes(volume, segmentationNode(volume, **masks(0, 1)))
+    assert [c["value"] for c in cases.classes] == [2, 3, 4]
+    cases.clear()
+    cases.addDataset(datasetFile(tmp_path, "g.json", classes=(("x", 1),)))
+    with pytest.raises(InputError, match="with 1, which is a class"):
+        cases.addDataset(datasetFile(tmp_path, "h.json", cases=("c",), ignore=1))
+    assert len(cases) == 2
+
+
+def test_segments_without_a_name_are_a_class_all_the_same(cases, node, tmp_path):
+    volume = volumeNode(name="one")
+    drawn = segmentationNode(volume, **masks(0))
+    drawn.GetSegmentation().GetNthSegment(0).SetName("")
+    cases.addNodes(volume, drawn)
+    assert [c["name"] for c in CaseList(node).classes] == ["class 0"], "its ID"
+
+
+def test_too_many_segments_are_refused_before_anything_changes(cases):
+    volume = volumeNode(name="one")
+    drawn = segmentationNode(volume)
+    for n in range(256):
+        drawn.GetSegmentation().AddEmptySegment(f"s{n}", f"s{n}")
+    with pytest.raises(InputError, match="too many segments"):
+        cases.addNodes(volume, drawn)
+    assert len(cases) == 0 and cases.classes == [] and cases.node.GetNodeReference("caseVolume1") is None
+    drawn.GetSegmentation().RemoveSegment("s0")
+    cases.addNodes(volume, drawn)
+    assert sorted(c["value"] for c in cases.classes) == list(range(1, 256))
+
+
+def test_terminology_and_colour_of_segments_become_the_classes(cases, tmp_path):
+    volume = volumeNode(name="one")
+    drawn = segmentationNode(volume, **masks(0))
+    segment = drawn.GetSegmentation().GetNthSegment(0)
+    segment.SetColor(1, 0.5, 0)
+    segment.SetTag("TerminologyEntry", "a~b^c~d~e~~~f")
+    cases.addNodes(volume, drawn)
+    found = exported(cases, tmp_path / "run").classes[0]
+    assert (found.colour, found.terminology) == ((255, 128, 0), "a~b^c~d~e~~~f")
+
+
+def test_names_of_volumes_become_short_names_of_files(cases):
+    cases.addNodes(volumeNode(name="x" * 300))
+    cases.addNodes(volumeNode(name="x" * 300))
+    assert all(len(row.id) < 110 for row in cases.rows) and len({row.id for row in cases.rows}) == 2
+
+
+def test_a_node_that_is_deleted_is_no_case_of_a_later_node(cases):
+    """References to it go with it."""
+    volume = volumeNode(name="one")
+    row = cases.addNodes(volume, segmentationNode(volume, **masks(0)))
+    slicer.mrmlScene.RemoveNode(volume)
+    volumeNode(name="later")
+    assert cases.nodesOf(row)[0] is None and cases.nodesOf(row)[1] is not None
+
+
+def test_an_export_that_breaks_in_an_unforeseen_way_is_told(cases, tmp_path):
+    """Called by a timer, it would otherwise leave the panel waiting for ever."""
+
+    class Broken(CaseExporter):
+        def exportVolume(self, volumeNode, path):
+            super().exportVolume(volumeNode, path)
+            raise MemoryError("none left")
+
+    cases.addNodes(volumeNode(name="one"))
+    ends = []
+    DatasetExport(cases, Broken(), tmp_path / "run", lambda *p: None, ends.append, ends.append).start()
+    waitUntil(lambda: ends, 5)
+    assert "none left" in ends[0] and not (tmp_path / "run").exists()
+
+
+def test_a_scene_that_closes_during_an_export_ends_it_with_a_message(cases, tmp_path):
+    for name in ("one", "two", "three"):
+        volume = volumeNode(name=name)
+        cases.addNodes(volume, segmentationNode(volume, **masks(0)))
+    ends = []
+
+    def progress(done, total, name):
+        if name == "two":
+            qt.QTimer.singleShot(0, lambda: slicer.mrmlScene.Clear(False))
+
+    DatasetExport(cases, CaseExporter(), tmp_path / "run", progress, ends.append, ends.append).start()
+    waitUntil(lambda: ends, 5)
+    assert "case three is not in the scene any more" in ends[0] and not (tmp_path / "run").exists()
+
+
+def test_an_export_into_a_folder_that_existed_removes_only_its_own(cases, tmp_path):
+    (tmp_path / "kept.txt").write_text("")
+    cases.addNodes(volumeNode(name="one"))
+    assert "No case has a label" in exported(cases, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_cases_that_are_ignored_are_not_written(cases, tmp_path):
+    first, second = volumeNode(name="one"), volumeNode(name="two")
+    cases.addNodes(first, segmentationNode(first, **masks(0)))
+    cases.addNodes(second)
+    cases.setRole(["two"], "ignored")
+    slicer.mrmlScene.RemoveNode(second)
+    assert [case.id for case in exported(cases, tmp_path / "run").cases] == ["one"]
+    assert len(list((tmp_path / "run").rglob("*.nrrd"))) == 2
 
 
 def test_an_export_that_fails_leaves_nothing(cases, tmp_path):
@@ -169,13 +413,15 @@ def test_a_cancelled_export_leaves_nothing_and_calls_nobody(cases, tmp_path):
     volume = volumeNode(name="one")
     cases.addNodes(volume, segmentationNode(volume, **masks(0)))
     calls, steps = [], []
-    export = DatasetExport(
-        cases, CaseExporter(), tmp_path / "run", lambda *p: steps.append(p), calls.append, calls.append
-    )
+
+    def progress(*step):
+        steps.append(step)
+        qt.QTimer.singleShot(0, export.cancel)
+
+    export = DatasetExport(cases, CaseExporter(), tmp_path / "run", progress, calls.append, calls.append)
     export.start()
     waitUntil(lambda: steps, 5)
-    export.cancel()
     with pytest.raises(AssertionError):
         waitUntil(lambda: calls, 0.2)
-    assert len(steps) < 30 and not (tmp_path / "run").exists()
+    assert len(steps) == 1 and not (tmp_path / "run").exists()
     assert json.loads(cases.node.GetParameter(CaseList.PARAMETER))["rows"], "the list itself stays"
