@@ -201,10 +201,15 @@ class DataSection(Section):
 
     def _select(self, ids):
         """Select rows again after the table was filled anew."""
+        table, ids = self.ui.caseTable, set(ids)
+        selection, model = table.selectionModel(), table.model()
+        flags = qt.QItemSelectionModel.Select | qt.QItemSelectionModel.Rows
+        blocked = table.blockSignals(True)  # the buttons need to know only once
         for n, row in enumerate(self.cases.rows):
             if row.id in ids:
-                for column in range(self.ui.caseTable.columnCount):
-                    self.ui.caseTable.item(n, column).setSelected(True)
+                selection.select(model.index(n, 0), flags)
+        table.blockSignals(blocked)
+        self.updateButtons()
 
     def onRemove(self, _checked=False):
         self.cases.remove(self.selectedIDs())
