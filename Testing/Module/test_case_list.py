@@ -156,7 +156,7 @@ def test_an_own_parameter_node_keeps_its_cases_when_another_scene_is_added(tmp_p
 
     CaseList(parameterNode()).addNodes(volumeNode(name="saved"))
     slicer.util.saveScene(str(tmp_path / "s.mrml"))
-    slicer.mrmlScene.Clear(True)
+    slicer.mrmlScene.Clear(False)
     volumeNode(name="in the way")
     CaseList(parameterNode()).addNodes(volumeNode(name="own"))
     slicer.mrmlScene.SetURL(str(tmp_path / "s.mrml"))
