@@ -1,7 +1,7 @@
 """A new user's first hour in minutes: opens the module, trains, segments, looks. Writes the pictures of the README.
 
 python Testing/Module/walkthrough.py --minutes 3 --out Resources/Screenshots
-python Testing/Module/walkthrough.py --data ../shared/data/hippocampus --labelled 4 --unlabelled 20 --out /tmp/pictures
+python Testing/Module/walkthrough.py --data ../shared/data/hippocampus --labelled 4 --unlabelled 20 --out pictures
 """
 
 import argparse
