@@ -3,7 +3,7 @@ import re
 from dataclasses import asdict, dataclass, field
 
 import vtk
-from metassl.dataset import ROLES, Case, Dataset, SegmentClass
+from metassl.dataset import NOT_IN_NAMES, ROLES, Case, Dataset, SegmentClass
 from metassl.errors import InputError
 from slicer.i18n import tr as _
 
@@ -303,7 +303,7 @@ class CaseList:
         return Dataset(self.name, tuple(self.channels), tuple(classes), tuple(cases), self.ignoreValue)
 
     def _unique(self, name):
-        name = re.sub(r"[\\/:*?\"<>|\x00-\x1f]+", "_", name)[:LONGEST_ID].strip(". ") or "case"
+        name = re.sub(f"{NOT_IN_NAMES}+", "_", name)[:LONGEST_ID].strip(". ") or "case"
         taken = {row.id.casefold() for row in self.rows}
         unique, number = name, 2
         while unique.casefold() in taken:

@@ -14,9 +14,9 @@ from .EngineProcess import EngineListener
 from .Result import PREVIEW, RESULT, removeNode
 from .ResultLoader import LoadError, toSegmentation
 from .SampleSource import discardUnfinished, sampleDataset, sampleIsMade
-from .Section import Section, allow, fill, say, showProgress, timeLeft
+from .Section import Section, allow, fill, say, setUpTable, showProgress, timeLeft
 
-ROW_HEIGHT, WIDEST_COLUMN = 22, 140
+WIDEST_COLUMN = 140
 """In pixels."""
 STATUS_COLOURS = {"fixed": (90, 90, 90), "warning": (170, 110, 0), "excluded": (190, 40, 30)}
 
@@ -53,11 +53,8 @@ class DataSection(Section):
             (self.ui.caseTable, (_("Case"), _("Role"), _("Size"), _("Spacing (mm)"), _("Labels"), _("Status"))),
             (self.ui.classTable, (_("Colour"), _("Name"), _("Value"))),
         ):
-            table.setColumnCount(len(names))
-            table.setHorizontalHeaderLabels(list(names))
+            setUpTable(table, names)
             table.horizontalHeader().setStretchLastSection(True)
-            table.verticalHeader().setVisible(False)
-            table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
         showProgress(self.ui.dataProgress)
 
     def setParameterNode(self, parameters, cases):

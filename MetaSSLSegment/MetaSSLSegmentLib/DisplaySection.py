@@ -3,7 +3,7 @@ from metassl.regions import REGIONS
 from slicer.i18n import tr as _
 
 from .Result import resultsInScene
-from .Section import Section, allow, fill
+from .Section import Section, allow, fill, setUpTable
 
 
 class DisplaySection(Section):
@@ -25,10 +25,7 @@ class DisplaySection(Section):
         ui.legendBox.connect("toggled(bool)", self.onLegend)
         table = ui.regionTable
         names = (_("Class"), _("ml"), *(region.code for region in REGIONS))
-        table.setColumnCount(len(names))
-        table.setHorizontalHeaderLabels(list(names))
-        table.verticalHeader().setVisible(False)
-        table.verticalHeader().setDefaultSectionSize(22)
+        setUpTable(table, names)
         for n, region in enumerate(REGIONS, 2):
             table.horizontalHeaderItem(n).setToolTip(region.name)
 

@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from metassl.dataset import NOT_IN_NAMES
+
 FINISHED, UNFINISHED = "finished", "unfinished"
 TAIL = 65536
 """Bytes at the end of events.jsonl in which its last event is looked for: there may be thousands of runs."""
@@ -34,7 +36,7 @@ class Runs:
 
     def newFolder(self, name):
         """A path for a new run, named after data set and time."""
-        name = re.sub(r"[\\/:*?\"<>|\x00-\x1f]+", "_", name).strip(". ")[:40] or "run"
+        name = re.sub(f"{NOT_IN_NAMES}+", "_", name).strip(". ")[:40] or "run"
         stamp = time.strftime("%Y-%m-%d %H.%M.%S")
         path, number = self.folder / f"{name} {stamp}", 2
         while os.path.exists(path):

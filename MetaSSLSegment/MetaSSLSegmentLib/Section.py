@@ -1,6 +1,9 @@
 from metassl.events import duration
 from slicer.i18n import tr as _
 
+ROW_HEIGHT = 22
+"""Of tables, in pixels."""
+
 
 class Section:
     """One collapsible part of the module's panel.
@@ -44,6 +47,14 @@ def say(label, text, wrong=False):
     """Show a message under a section's buttons, red when something went wrong."""
     label.styleSheet = "color: #c03020;" if wrong else ""
     label.text = text
+
+
+def setUpTable(table, names):
+    """Name the columns of a QTableWidget and make its rows low."""
+    table.setColumnCount(len(names))
+    table.setHorizontalHeaderLabels(list(names))
+    table.verticalHeader().setVisible(False)
+    table.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
 
 
 def showProgress(bar, fraction=None):

@@ -25,7 +25,6 @@ class TrainingCurves:
     def clear(self):
         """Forget all points; the nodes follow with the next ``flush``."""
         self._points = {chart: {} for chart in self.CHARTS}
-        self._colours = {}
         self._changed = set(self.CHARTS)
 
     def add(self, event):

@@ -10,6 +10,8 @@ from .files import read_json, write_json
 
 VERSION = 1
 ROLES = ("labelled", "unlabelled", "hold-out", "ignored")
+NOT_IN_NAMES = r"[\\/:*?\"<>|\x00-\x1f]"
+"""Pattern of a character that case ids, and so file names, must not have on some system."""
 IGNORE = 255
 """Label index of voxels that no loss and no metric counts: outside the volume, or marked so by the annotator."""
 
@@ -71,7 +73,7 @@ class Case:
     role: str = "unlabelled"
 
     def __post_init__(self):
-        if not re.fullmatch(r"[^\\/:*?\"<>|\x00-\x1f]+", self.id) or self.id.strip(". ") != self.id:
+        if not self.id or re.search(NOT_IN_NAMES, self.id) or self.id.strip(". ") != self.id:
             raise InputError(
                 f"The case id {self.id!r} cannot be a file name.", "Use letters, digits, spaces, dots, '-' and '_'."
             )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .dataset import COLOURS, Case, Dataset, SegmentClass
+from .dataset import COLOURS, NOT_IN_NAMES, Case, Dataset, SegmentClass
 from .errors import InputError
 from .files import read_json
 from .images import dicom_series, is_image_file, read_header, stem
@@ -452,7 +452,7 @@ def _unique_ids(names: Iterable[str]) -> list[str]:
     ids: list[str] = []
     taken: set[str] = set()
     for name in names:
-        base = re.sub(r"[\\/:*?\"<>|\x00-\x1f]", "_", name).strip(". ") or "case"
+        base = re.sub(NOT_IN_NAMES, "_", name).strip(". ") or "case"
         case_id, number = base, 1
         while case_id.casefold() in taken:
             number += 1

@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .checking import read_images
-from .dataset import ROLES, Case, Dataset
+from .dataset import NOT_IN_NAMES, ROLES, Case, Dataset
 from .errors import InputError
 from .files import write_json
 from .images import dicom_series, is_image_file, stem, write_image
@@ -21,8 +21,6 @@ from .model import Model
 from .regions import REGIONS
 
 CHANNEL_ENDING = re.compile(r"_(\d{4})$")
-NOT_IN_NAMES = re.compile(r"[\\/:*?\"<>|\x00-\x1f]")
-"""Characters that case ids, and so results, must not have."""
 KINDS = ("seg", "regions", "confidence")
 """Endings of the written volumes' names."""
 
@@ -212,7 +210,7 @@ def find_cases(inputs: Sequence[Path | str], channels: int, roles: Sequence[str]
     taken = {"summary"}  # summary.json is about all cases
     cases = []
     for name, images in found:
-        name = NOT_IN_NAMES.sub("_", name).strip(". ") or "case"
+        name = re.sub(NOT_IN_NAMES, "_", name).strip(". ") or "case"
         names = chain([name], (f"{name}-{n}" for n in count(2)))
         unique = next(n for n in names if n.casefold() not in taken)
         taken.add(unique.casefold())
