@@ -2,7 +2,7 @@
 
     python Testing/demo.py --out demo [--data FOLDER] [--minutes 1.5]
 
-Trains twice for the same time, supervised only and Mean Teacher with MetaSSL, segments the test cases with both,
+Trains twice for the same time, supervised only and with CPS and MetaSSL, segments the test cases with both,
 compares them with the labels, and draws one picture per test case. With --data, FOLDER is anything that `metassl
 prepare` reads; a split.json in it (keys labelled_4, pool, test) is followed, otherwise 4 labelled cases train and 4
 others test.
@@ -25,7 +25,7 @@ from metassl.figures import write_case_figure
 from metassl.images import read_image, volume_header
 from metassl.layouts import prepare
 
-TRAINED = {"supervised only": ("--method", "supervised"), "Mean Teacher + MetaSSL": ("--method", "mean-teacher")}
+TRAINED = {"supervised only": ("--method", "supervised"), "CPS + MetaSSL": ("--method", "cps")}
 
 
 def metassl(*arguments: object) -> None:

@@ -21,9 +21,9 @@ class Job:
     """All settings of a training run. Every field is an option of ``metassl train`` with the same name."""
 
     method: str = setting(
-        "mean-teacher",
+        "cps",
         "how the two predictions of a voxel are made",
-        choices=("supervised", "mean-teacher", "fixmatch", "cps", "cct", "r-drop"),
+        choices=("cps", "mean-teacher", "fixmatch", "cct", "r-drop", "supervised"),
     )
     loss: str = setting("metassl", "the method's own unlabelled loss, or MetaSSL", choices=("metassl", "own"))
     minutes: float | None = setting(None, "training time; 10 when no budget is given", low=0.01)
@@ -64,6 +64,11 @@ class Job:
         "worst-class",
         "scale the MetaSSL loss by how well the labelled crops' worst class is predicted, or leave it as published",
         choices=("worst-class", "off"),
+    )
+    annotations: str = setting(
+        "judged",
+        "with MetaSSL, believe each labelled case as far as the model agrees with it on the whole, or all alike",
+        choices=("judged", "alike"),
     )
     threshold_memory: float = setting(
         0.5, "share of the newest batch in the confidence thresholds (alpha)", low=0.0, high=1.0

@@ -40,7 +40,7 @@ REGION_WEIGHTS = {
 _dice = DiceLoss(include_background=True, squared_pred=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
 
 
-def supervised_loss(log_probability: Tensor, labels: Tensor) -> Tensor:
+def supervised_loss(log_probability: Tensor, labels: Tensor, trust: Tensor | None = None) -> Tensor:
     """0.5 (cross-entropy + Dice) against the annotation.
 
     Dice counts the background, squares the denominator's terms and takes the whole batch as one volume.
@@ -48,14 +48,18 @@ def supervised_loss(log_probability: Tensor, labels: Tensor) -> Tensor:
     Args:
         log_probability: (N, classes, ...) log-softmax.
         labels: (N, ...) class indices; voxels with ``dataset.IGNORE`` do not count.
+        trust: (N, ...) weight of every voxel, 0 to 1; None: 1.
 
     Returns:
         A scalar.
     """
     valid = (labels != IGNORE).unsqueeze(1)
-    cross_entropy = functional.nll_loss(log_probability, labels, ignore_index=IGNORE, reduction="sum")
+    weight = valid if trust is None else valid * trust.unsqueeze(1)
+    cross_entropy = functional.nll_loss(log_probability, labels, ignore_index=IGNORE, reduction="none")
+    cross_entropy = (weight[:, 0] * cross_entropy).sum()
     target = one_hot(labels.unsqueeze(1).where(valid, 0), log_probability.shape[1], dtype=log_probability.dtype)
-    dice = _dice(log_probability.exp() * valid, target * valid)
+    share = weight.sqrt()  # Dice multiplies two of them
+    dice = _dice(log_probability.exp() * share, target * share)
     return 0.5 * (cross_entropy / valid.sum().clamp(min=1) + dice)
 
 
@@ -151,6 +155,7 @@ class HeterogeneousLoss(nn.Module):
         labelled: int,
         symmetric: bool,
         pasted: Tensor | None = None,
+        trust: Tensor | None = None,
     ) -> HeterogeneousTerms:
         """Update the thresholds with this step, then weigh its voxels.
 
@@ -162,6 +167,7 @@ class HeterogeneousLoss(nn.Module):
             symmetric: whether the reference is trained by the supervised prediction as well.
             pasted: (N - labelled, ...) bool, voxels of the unlabelled crops whose label is the annotation; they are
                 certain targets and no part of the region shares. None: no such voxels.
+            trust: (N, ...) factor of every voxel's weight, see ``annotation_trust``. None: 1.
 
         Returns:
             Losses averaged over pairs (and directions), with gradient to the trained predictions only.
@@ -174,7 +180,7 @@ class HeterogeneousLoss(nn.Module):
         directions = [(a, b, SUPERVISED, REFERENCE) for a, b in pairs]
         if symmetric:
             directions += [(b, a, REFERENCE, SUPERVISED) for a, b in pairs]
-        results = [self._direction(*d, labels, valid, labelled, pasted) for d in directions]
+        results = [self._direction(*d, labels, valid, labelled, pasted, trust) for d in directions]
         loss, shares = (torch.stack(values).mean(0) for values in zip(*results))
         if self.scaled:
             loss = loss * self.reliability()
@@ -214,6 +220,7 @@ class HeterogeneousLoss(nn.Module):
         valid: Tensor,
         labelled: int,
         pasted: Tensor,
+        trust: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """(2,) losses and (2, 4) region shares of training one branch by the other (and by the annotation)."""
         first, rest = slice(None, labelled), slice(labelled, None)
@@ -242,6 +249,8 @@ class HeterogeneousLoss(nn.Module):
             weight = torch.cat(
                 [weight_map(code[crops], self.weights[s], self.normalisation) for s, crops in ((0, first), (1, rest))]
             )
+            if trust is not None:
+                weight *= trust
         cross_entropy = functional.nll_loss(trained.log_probability, expected, reduction="none")
         weighted = weight * cross_entropy
         loss = torch.stack((weighted[first].sum(), weighted[rest].sum()))

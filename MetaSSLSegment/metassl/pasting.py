@@ -14,19 +14,22 @@ SIDES = (0.4, 0.75)
 """Range of a box's sides, as shares of the patch."""
 
 
-def paste(strong: Tensor, labels: Tensor, labelled: int, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+def paste(
+    strong: Tensor, labels: Tensor, trust: Tensor, labelled: int, seeds: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Replace a box of every unlabelled crop, or everything around it, by the same voxels of a labelled crop.
 
     Args:
         strong: (N, C, k, j, i) strong views, labelled crops first.
         labels: (N, k, j, i) class indices, see ``methods.base.Streams``.
+        trust: (N, k, j, i), see ``methods.base.Streams``.
         labelled: number of labelled crops.
         seeds: one per crop.
 
     Returns:
-        strong view and labels with the pasted voxels, and where they are: (N - labelled, k, j, i) bool.
+        strong view, labels and trust with the pasted voxels, and where they are: (N - labelled, k, j, i) bool.
     """
-    strong, labels = strong.clone(), labels.clone()
+    strong, labels, trust = strong.clone(), labels.clone(), trust.clone()
     size = strong.shape[2:]
     pasted = torch.zeros(len(labels) - labelled, *size, dtype=torch.bool, device=labels.device)
     for crop, here in enumerate(pasted, labelled):
@@ -39,4 +42,5 @@ def paste(strong: Tensor, labels: Tensor, labelled: int, seeds: Sequence[int]) -
             here.logical_not_()
         strong[crop] = torch.where(here, strong[partner], strong[crop])
         labels[crop] = torch.where(here, labels[partner], labels[crop])
-    return strong, labels, pasted
+        trust[crop] = torch.where(here, trust[partner], trust[crop])
+    return strong, labels, trust, pasted

@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,11 +25,13 @@ class Crops:
         images: (N, C, k, j, i) float16, zero outside the volume.
         labels: (N, k, j, i) uint8, ``dataset.IGNORE`` outside the volume; 0 inside unlabelled crops.
         seeds: one per crop, for its augmentation.
+        cases: number of every crop's case in its stream.
     """
 
     images: Tensor
     labels: Tensor
     seeds: tuple[int, ...]
+    cases: tuple[int, ...]
 
 
 class CropSampler:
@@ -64,13 +66,14 @@ class CropSampler:
     def crops(self, step: int) -> Crops:
         """The crops of one step (0, 1, ...)."""
         drawn = [self._crop(stream, step * size + n) for stream, size in enumerate(self.batch) for n in range(size)]
-        images, labels, seeds = zip(*drawn)
-        return Crops(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)), seeds)
+        images, labels, seeds, cases = zip(*drawn)
+        return Crops(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)), seeds, cases)
 
-    def _crop(self, stream: int, number: int) -> tuple[np.ndarray, np.ndarray, int]:
+    def _crop(self, stream: int, number: int) -> tuple[np.ndarray, np.ndarray, int, int]:
         cases = self.streams[stream]
         epoch, position = divmod(number, len(cases))
-        case = cases[np.random.default_rng((self.seed, stream, epoch)).permutation(len(cases))[position]]
+        index = int(np.random.default_rng((self.seed, stream, epoch)).permutation(len(cases))[position])
+        case = cases[index]
         random = np.random.default_rng((self.seed, stream, number, 1))
         image = case.image()
         shape = np.array(image.shape[1:])
@@ -80,6 +83,7 @@ class CropSampler:
             cut(image, start, self.size, 0),
             cut(np.broadcast_to(np.uint8(0), shape) if label is None else label, start, self.size, IGNORE),
             int(random.integers(2**62)),
+            index,
         )
 
     def _centre(self, case: CachedCase, stream: int, shape: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -145,7 +149,7 @@ class Prefetcher:
             while not self._closed.is_set():
                 crops = sampler.crops(step)
                 if pin:
-                    crops = Crops(crops.images.pin_memory(), crops.labels.pin_memory(), crops.seeds)
+                    crops = replace(crops, images=crops.images.pin_memory(), labels=crops.labels.pin_memory())
                 self._queue.put(crops)
                 step += 1
         except Exception as error:  # handed to the training thread, which raises it

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import __version__
+from .annotation_trust import AnnotationTrust
 from .augmentation import Augmentation
 from .checking import check_dataset
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -145,6 +146,7 @@ class Trainer:
             cap=job.threshold_cap,
             reliability=job.reliability,
         ).to(device)
+        self.trust = AnnotationTrust(sum(c.role == "labelled" for c in cases)).to(device)
         self.optimizer = torch.optim.AdamW(
             self.method.trained_parameters(), lr=job.learning_rate, weight_decay=job.weight_decay
         )
@@ -223,10 +225,14 @@ class Trainer:
         # the warm-up starts above zero, so that also the very first step learns
         return self.job.learning_rate * fall * min(1.0, 0.05 + spent / WARM_UP)
 
-    def consistency(self) -> float:
-        """Weight of the unlabelled loss, lambda(t) = lambda_max exp(-5 (1 - t / T_r)^2)."""
+    def ramp(self) -> float:
+        """How far the network's own judgement counts yet, exp(-5 (1 - t / T_r)^2), from 0 to 1."""
         rise = min(1.0, self.spent() / self.job.ramp) if self.job.ramp > 0 else 1.0
-        return self.job.consistency * math.exp(-5 * (1 - rise) ** 2)
+        return math.exp(-5 * (1 - rise) ** 2)
+
+    def consistency(self) -> float:
+        """Weight of the unlabelled loss, lambda(t) = lambda_max ramp(t)."""
+        return self.job.consistency * self.ramp()
 
     def step(self, crops: Crops) -> dict[str, Tensor]:
         """One optimiser step; returns what to report of it, still on the device."""
@@ -253,10 +259,14 @@ class Trainer:
         labels = crops.labels.to(self.device, non_blocking=True)
         weak, strong, labels = self.augment(images, labels, crops.seeds)
         count = self.sampler.batch[0]
+        cases = crops.cases[:count]
+        trust = torch.ones(labels.shape, device=self.device)
+        if self.judges_annotations:
+            trust[:count] *= self.trust(cases, self.ramp()).view(-1, 1, 1, 1)
         if self.job.pasting == "off":
-            return Streams(weak, strong, labels, count)
-        strong, labels, pasted = paste(strong, labels, count, crops.seeds)
-        return Streams(weak, strong, labels, count, pasted)
+            return Streams(weak, strong, labels, count, None, trust, cases)
+        strong, labels, trust, pasted = paste(strong, labels, trust, count, crops.seeds)
+        return Streams(weak, strong, labels, count, pasted, trust, cases)
 
     def loss(self, predictions, streams: Streams) -> tuple[Tensor, dict[str, Tensor]]:
         """Total loss, and its parts for the report."""
@@ -264,7 +274,7 @@ class Trainer:
         count = streams.labelled
         supervised = torch.stack(
             [
-                supervised_loss(branches[id(p)].log_probability[:count], streams.labels[:count])
+                supervised_loss(branches[id(p)].log_probability[:count], streams.labels[:count], streams.trust[:count])
                 for p in predictions.trained
             ]
         ).mean()
@@ -278,7 +288,12 @@ class Trainer:
                     branches[id(logits)] = Branch.of(logits)
             pairs.append(tuple(branches[id(logits)] for logits in pair))
         if self.job.loss == "metassl":
-            terms = self.heterogeneous(pairs, streams.labels, count, self.method.symmetric, streams.pasted)
+            terms = self.heterogeneous(
+                pairs, streams.labels, count, self.method.symmetric, streams.pasted, streams.trust
+            )
+            if self.judges_annotations:
+                judges = [b for pair in pairs for b in (pair if self.method.symmetric else pair[1:])]
+                self.trust.update(judges, streams.labels[:count], streams.cases)
             unlabelled = terms.labelled + terms.unlabelled
             metrics |= {
                 "labelled": terms.labelled.detach(),
@@ -292,6 +307,11 @@ class Trainer:
             ).mean()
             metrics["unlabelled"] = unlabelled.detach()
         return supervised + self.consistency() * unlabelled, metrics
+
+    @property
+    def judges_annotations(self) -> bool:
+        """Whether annotations that the model contradicts count less."""
+        return self.job.loss == "metassl" and self.job.method != "supervised" and self.job.annotations == "judged"
 
     def known(self, reference: Tensor, streams: Streams) -> Tensor:
         """Reference logits of the unlabelled crops that are certain of the annotation in the pasted voxels.
@@ -404,6 +424,7 @@ class Trainer:
             "seconds": self.seconds,
             "method": self.method.state_dict(),
             "heterogeneous": self.heterogeneous.state_dict(),
+            "trust": self.trust.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "hold_out": self.hold_out,
@@ -419,6 +440,7 @@ class Trainer:
             try:
                 self.method.load_state_dict(state["method"])
                 self.heterogeneous.load_state_dict(state["heterogeneous"])
+                self.trust.load_state_dict(state["trust"])
                 self.optimizer.load_state_dict(state["optimizer"])
                 self.scaler.load_state_dict(state["scaler"])
                 self.iteration, self.seconds = state["iteration"], state["seconds"]

@@ -1,7 +1,7 @@
 """Accuracy of every method with its own loss and with MetaSSL, on real data, with one configuration for all.
 
     python Testing/Benchmarks/accuracy.py --data FOLDER [--iterations 800] [--seeds 0 1 2] [--workers 2]
-    python Testing/Benchmarks/accuracy.py --data FOLDER --on pool --rows mean-teacher --lever "late: --ramp 1"
+    python Testing/Benchmarks/accuracy.py --data FOLDER --on pool --rows cps --lever "late: --ramp 1"
     python Testing/Benchmarks/accuracy.py --on sample
     python Testing/Benchmarks/accuracy.py --data FOLDER --on test --corrupt
 
@@ -13,9 +13,9 @@ FOLDER holds images/, labels/ and split.json with the keys labelled_4, pool and 
 - sample: the synthetic sample, another one for every seed.
 
 ``--corrupt`` spoils half of the labelled annotations: dilated or eroded by 2 voxels and shifted by up to 3. ``--lever``
-adds rows: Mean Teacher + MetaSSL with other options. Every run is a ``metassl train``, ``predict`` and ``evaluate`` of
-its own with its result in one JSON; runs that have one are not repeated, runs that were cut off go on. The table is
-made from all results.
+adds rows: the default, CPS + MetaSSL, with other options. Every run is a ``metassl train``, ``predict`` and
+``evaluate`` of its own with its result in one JSON; runs that have one are not repeated, runs that were cut off go on.
+The table is made from all results.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from metassl.sample import make_sample
 from skimage.morphology import ball, dilation, erosion
 
 METHODS = ("mean-teacher", "cps", "fixmatch", "r-drop", "cct")
-BASE = "mean-teacher + MetaSSL"
+BASE = "cps + MetaSSL"
 """The row that levers change and are compared with."""
 FULL = "full supervision on the pool"
 SUPERVISED = "supervised only"
@@ -231,15 +231,26 @@ def gap_closed(group: list[dict], rows: dict[str, list[dict]]) -> str:
     return f"{100 * (mine - low) / (high - low):.0f} %" if high > low else ""
 
 
-def table(found: list[dict]) -> str:
-    """Markdown: a row per method, in the order of ``runs``, levers last."""
+def lost(group: list[dict], whole: list[dict]) -> str:
+    """Dice that spoilt annotations cost: that of the same row and seeds with the right ones, minus this."""
+    minus = paired(whole, group)
+    return minus.removeprefix("+")
+
+
+def table(found: list[dict], whole: list[dict] = ()) -> str:
+    """Markdown: a row per method, in the order of ``runs``, levers last.
+
+    Args:
+        found: results of one experiment.
+        whole: results of the same experiment with all annotations right, when ``found`` had spoilt ones.
+    """
     rows: dict[str, list[dict]] = {run.row: [] for run in runs([0])}
     for result in found:
         rows.setdefault(result["row"], []).append(result)
     lines = [
         "| method | seeds | Dice | HD95 mm | ASSD mm | Dice against own loss (lever: against none) | gap closed "
-        "| minutes of training |",
-        "|---|---|---|---|---|---|---|---|",
+        "| minutes of training |" + (" Dice lost to spoilt annotations |" if whole else ""),
+        "|---|---|---|---|---|---|---|---|" + ("---|" if whole else ""),
     ]
     for row, group in rows.items():
         if not group:
@@ -259,7 +270,7 @@ def table(found: list[dict]) -> str:
         seeds = ", ".join(str(result["seed"]) for result in sorted(group, key=lambda r: r["seed"]))
         lines.append(
             f"| {row} | {seeds} | {' | '.join(cells)} | {paired(group, base)} | {gap_closed(group, rows)} "
-            f"| {minutes:.1f} |"
+            f"| {minutes:.1f} |" + (f" {lost(group, [r for r in whole if r['row'] == row])} |" if whole else "")
         )
     return "\n".join(lines)
 
@@ -274,11 +285,17 @@ def write_table(args: argparse.Namespace) -> None:
         if not found:
             continue
         where = f"{found[0]['machine']}, {found[0]['threads']} thread(s) per run"
-        parts.append(f"**{folder.name} iterations**, {where}\n\n{table(found)}")
-    text = args.table.read_text(encoding="utf-8") if args.table.exists() else f"{MARK}\n{MARK}\n"
-    before, _, rest = text.partition(MARK)
-    after = rest.partition(MARK)[2]
-    args.table.write_text(f"{before}{MARK}\n\n" + "\n\n".join(parts) + f"\n\n{MARK}{after}", encoding="utf-8")
+        whole = results(folder.with_name(folder.name.replace(" corrupted", ""))) if "corrupted" in folder.name else ()
+        parts.append(f"**{folder.name} iterations**, {where}\n\n{table(found, whole)}")
+    put_between_marks(args.table, MARK, "\n\n".join(parts))
+
+
+def put_between_marks(file: Path, mark: str, content: str) -> None:
+    """Replace the part of a document between two equal marks; a new file gets both."""
+    text = file.read_text(encoding="utf-8") if file.exists() else f"{mark}\n{mark}\n"
+    before, _, rest = text.partition(mark)
+    after = rest.partition(mark)[2]
+    file.write_text(f"{before}{mark}\n\n{content}\n\n{mark}{after}", encoding="utf-8")
 
 
 def main() -> None:
@@ -291,7 +308,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/accuracy"))
     parser.add_argument("--iterations", type=int, default=800)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--rows", nargs="+", help="only rows whose name begins with one of these")
+    parser.add_argument("--rows", nargs="+", help="only these rows, and all levers")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads per run")
     parser.add_argument("--table", type=Path, default=Path("docs/benchmarks.md"))
@@ -299,7 +316,9 @@ def main() -> None:
     if args.data is None and args.on != "sample":
         parser.error("--data is needed, unless it is --on sample")
     args.data, args.out = args.data and args.data.resolve(), args.out.resolve()
-    wanted = [r for r in runs(args.seeds, args.lever) if not args.rows or r.row.startswith((*args.rows, "lever "))]
+    wanted = [
+        r for r in runs(args.seeds, args.lever) if not args.rows or r.row in args.rows or r.row.startswith("lever ")
+    ]
     for seed in args.seeds if args.on == "sample" else ():
         folder = args.out / "samples" / str(seed)
         if not (folder / "dataset.json").exists():

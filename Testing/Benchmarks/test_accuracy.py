@@ -50,6 +50,15 @@ def test_levers_are_compared_with_the_default_and_with_full_supervision():
     assert cells[-1][6].strip() == "+0.1500 ± 0.0980"
 
 
+def test_the_cost_of_spoilt_annotations_is_that_of_the_same_row_and_seed():
+    whole = [result("cps", 0, (0.8, 0.8)), result("cps", 1, (0.0, 0.0)), result("cps + MetaSSL", 0, (0.9, 0.9))]
+    spoilt = [result("cps", 0, (0.5, 0.7)), result("cps + MetaSSL", 0, (0.9, 0.9)), result("cct", 0, (0.1, 0.1))]
+    cells = [line.split("|") for line in accuracy.table(spoilt, whole).splitlines()]
+    assert len({len(row) for row in cells}) == 1
+    costs = {row[1].strip(): row[-2].strip() for row in cells[2:]}
+    assert costs == {"cps": "0.2000 ± 0.1960", "cps + MetaSSL": "0.0000 ± 0.0000", "cct": ""}
+
+
 def test_spoilt_annotations_differ_but_stay_annotations():
     label = np.zeros((20, 22, 24), np.uint8)
     label[6:14, 6:10, 6:14], label[6:14, 10:14, 6:14] = 1, 2

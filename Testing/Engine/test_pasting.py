@@ -15,36 +15,38 @@ def crops():
     labels = torch.zeros(4, *SIZE, dtype=torch.long)
     labels[0], labels[1] = 1, 2
     labels[1, 0] = IGNORE
-    return strong, labels
+    trust = torch.tensor([0.5, 0.25, 1, 1]).view(4, 1, 1, 1).expand_as(labels)
+    return strong, labels, trust
 
 
 def test_pasted_voxels_are_a_labelled_crops_and_the_rest_stays(crops):
-    strong, labels = crops
+    strong, labels, trust = crops
     for seed in range(20):
-        mixed, known, pasted = paste(strong, labels, 2, [0, 0, seed, seed + 100])
+        mixed, known, believed, pasted = paste(strong, labels, trust, 2, [0, 0, seed, seed + 100])
         assert torch.equal(mixed[:2], strong[:2]) and torch.equal(known[:2], labels[:2])
         for crop, here in zip((2, 3), pasted):
             assert here.any() and not here.all()
             (partner,) = mixed[crop, 0][here].unique().long().tolist()
             assert partner in (0, 1)
             assert torch.equal(known[crop][here], labels[partner][here])
+            assert (believed[crop][here] == trust[partner, 0, 0, 0]).all() and (believed[crop][~here] == 1).all()
             assert (mixed[crop, 0][~here] == crop).all() and (known[crop][~here] == 0).all()
     assert torch.equal(strong[2], torch.full_like(strong[2], 2)), "the given views are untouched"
 
 
 def test_a_crop_is_pasted_the_same_way_in_whatever_batch(crops):
-    strong, labels = crops
-    both = paste(strong, labels, 2, [5, 6, 7, 8])
-    one = paste(strong[[0, 1, 3]], labels[[0, 1, 3]], 2, [5, 6, 8])
-    assert torch.equal(both[2][1], one[2][0]) and torch.equal(both[1][3], one[1][2])
+    strong, labels, trust = crops
+    both = paste(strong, labels, trust, 2, [5, 6, 7, 8])
+    kept = [0, 1, 3]
+    one = paste(strong[kept], labels[kept], trust[kept], 2, [5, 6, 8])
+    assert torch.equal(both[3][1], one[3][0]) and torch.equal(both[1][3], one[1][2])
 
 
 def test_both_boxes_and_surroundings_are_pasted(crops):
-    strong, labels = crops
-    corners = [
-        paste(strong, labels, 2, [0, 0, seed, 0])[2][0][[0, 0, -1], [0, -1, -1], [0, -1, 0]] for seed in range(30)
-    ]
-    surrounded = sum(bool(corner.all()) for corner in corners)
+    strong, labels, trust = crops
+    corners = ([0, 0, -1], [0, -1, -1], [0, -1, 0])
+    pasted = (paste(strong, labels, trust, 2, [0, 0, seed, 0])[3][0] for seed in range(30))
+    surrounded = sum(bool(here[corners].all()) for here in pasted)
     assert 5 < surrounded < 25
 
 

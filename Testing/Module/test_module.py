@@ -190,7 +190,7 @@ def test_choices_are_saved_with_the_scene_and_come_back(user, sample, tmp_path):
     user.ui.minutesSpin.value = 33
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     slicer.mrmlScene.Clear(False)
-    assert user.columns("caseTable", 0) == [] and user.ui.methodBox.currentData == "mean-teacher"
+    assert user.columns("caseTable", 0) == [] and user.ui.methodBox.currentData == "cps"
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     assert "hold-out" in user.columns("caseTable", 1)
     assert user.ui.methodBox.currentData == "cps" and user.ui.minutesSpin.value == 33

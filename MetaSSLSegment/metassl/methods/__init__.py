@@ -12,12 +12,12 @@ from .r_drop import RDrop
 from .supervised import Supervised
 
 METHODS: dict[str, type[Method]] = {
-    "supervised": Supervised,
+    "cps": CPS,
     "mean-teacher": MeanTeacher,
     "fixmatch": FixMatch,
-    "cps": CPS,
     "cct": CCT,
     "r-drop": RDrop,
+    "supervised": Supervised,
 }
 
 __all__ = ["METHODS", "Method", "Predictions", "Streams", "build_method"]

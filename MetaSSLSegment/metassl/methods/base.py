@@ -25,6 +25,9 @@ class Streams:
         labelled: number of labelled crops.
         pasted: (N - labelled, k, j, i) bool, voxels of the unlabelled crops whose strong view and label were pasted;
             None when nothing was.
+        trust: (N, k, j, i) float32, how far the annotation of a voxel's case is believed, see ``annotation_trust``; 1
+            where there is none. None: all fully.
+        cases: number of every labelled crop's case.
     """
 
     weak: Tensor
@@ -32,6 +35,8 @@ class Streams:
     labels: Tensor
     labelled: int
     pasted: Tensor | None = None
+    trust: Tensor | None = None
+    cases: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

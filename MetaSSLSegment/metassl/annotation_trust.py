@@ -1,0 +1,61 @@
+"""How far the annotation of each labelled case is believed, so that a few bad annotations do not spoil the model."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .dataset import IGNORE
+from .quadripartition import Branch, sum_over_ranks
+
+POWER = 20
+BELIEVED = 0.75
+"""Cases at and above this quantile of the agreement are believed fully."""
+
+
+class AnnotationTrust(nn.Module):
+    """One factor per labelled case, from the overlap of its annotation with what the model predicts there.
+
+    trust = min(1, d / D)^(20 ramp), d being the case's running foreground Dice, D the upper quartile of d over the
+    cases and ramp the rise of the unlabelled loss's weight: first all cases are learnt, hard ones as well. The method's
+    regions judge single voxels; an annotation that is wrong as a whole (shifted, too large, too small) shows in its
+    case's overlap. Not part of the article; see docs/benchmarks.md.
+
+    Args:
+        cases: number of labelled cases.
+    """
+
+    def __init__(self, cases: int):
+        super().__init__()
+        # running intersection and size
+        self.register_buffer("agreement", torch.zeros(2, cases))
+
+    def forward(self, cases: Sequence[int], ramp: float) -> Tensor:
+        """(n,) factors, 0 to 1, of the labelled cases with these numbers; 1 where nothing is known yet."""
+        dice = self.agreement[0] / self.agreement[1].clamp(min=1e-9)
+        seen = self.agreement[1] > 0
+        if not seen.any():
+            return torch.ones(len(cases), device=dice.device)
+        best = dice[seen].quantile(BELIEVED).clamp(min=1e-9)
+        return (dice / best).clamp(max=1).pow(POWER * ramp).where(seen, 1)[list(cases)]
+
+    @torch.no_grad()
+    def update(self, predictions: list[Branch], labels: Tensor, cases: Sequence[int]) -> None:
+        """Follow the overlap over about the last ten crops of every case, on all ranks.
+
+        Args:
+            predictions: branches (N, classes, ...), labelled crops first.
+            labels: (n, ...) annotation of the labelled crops.
+            cases: number of every labelled crop's case.
+        """
+        now = torch.zeros_like(self.agreement)
+        counted = labels != IGNORE
+        annotated = counted & (labels > 0)
+        for prediction in predictions:
+            predicted = prediction.label[: len(labels)]
+            found = counted & (predicted > 0)
+            common = (annotated & (predicted == labels)).flatten(1).sum(1)
+            size = annotated.flatten(1).sum(1) + found.flatten(1).sum(1)
+            now.index_add_(1, torch.tensor(cases, device=now.device), torch.stack((2 * common, size)).to(now))
+        sum_over_ranks(now)
+        self.agreement.copy_(torch.where(now[1] > 0, self.agreement.lerp(now, 0.1), self.agreement))
