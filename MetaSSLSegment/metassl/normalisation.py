@@ -38,7 +38,7 @@ def use_channels_last(network: nn.Module) -> nn.Module:
 
 
 class _ChannelsLast(torch.autograd.Function):
-    """y = w (x - mean) / std + b over the voxels of each sample and channel, (N, C, k, j, i) in channels-last layout."""
+    """y = w (x - mean) / std + b over the voxels of each sample and channel of a channels-last (N, C, k, j, i)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

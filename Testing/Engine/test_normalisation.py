@@ -68,9 +68,7 @@ def test_bf16_gradients_are_as_close_to_the_truth_as_those_of_torch():
 
 
 def network_plan():
-    return NetworkPlan(
-        "small", 1, 3, (4, 8, 16), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 2), (2, 2, 2))
-    )
+    return NetworkPlan("small", 1, 3, (4, 8, 16), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 2), (2, 2, 2)))
 
 
 def test_the_network_is_the_one_of_monai_and_keeps_the_layout():
