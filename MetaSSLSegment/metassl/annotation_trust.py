@@ -32,12 +32,15 @@ class AnnotationTrust(nn.Module):
 
     def forward(self, cases: Sequence[int], ramp: float) -> Tensor:
         """(n,) factors, 0 to 1, of the labelled cases with these numbers; 1 where nothing is known yet."""
-        dice = self.agreement[0] / self.agreement[1].clamp(min=1e-9)
-        seen = self.agreement[1] > 0
+        dice, seen = self.dice(), self.agreement[1] > 0
         if not seen.any():
             return torch.ones(len(cases), device=dice.device)
         best = dice[seen].quantile(BELIEVED).clamp(min=1e-9)
         return (dice / best).clamp(max=1).pow(POWER * ramp).where(seen, 1)[list(cases)]
+
+    def dice(self) -> Tensor:
+        """(cases,) running Dice of annotation and prediction; 0 where nothing is known yet."""
+        return self.agreement[0] / self.agreement[1].clamp(min=1e-9)
 
     @torch.no_grad()
     def update(self, predictions: list[Branch], labels: Tensor, cases: Sequence[int]) -> None:

@@ -51,6 +51,8 @@ GRADIENT_NORM = 12.0
 CERTAIN_LOGIT = 8.0
 WARM_UP = 0.02
 """Share of the budget over which the learning rate rises linearly."""
+DOUBTED = 0.1
+"""Annotations that are trusted less than this are named to the user."""
 DIVERGED_STEPS = 20
 """So many steps in a row without a finite loss end the run."""
 
@@ -477,11 +479,31 @@ class Trainer:
             "hold_out": self.hold_out,
         }
         pace = f"{self.iteration} steps in {duration(self.seconds)}"
+        self.report_annotations()
         if complete:
             self.reporter.info(f"Done: {pace}. Model: {self.run.model}")
         else:
             self.reporter.info(f"Stopped: {pace}, saved. Continue with: metassl train --resume {self.run.path}")
         return summary
+
+    def report_annotations(self) -> None:
+        """Name the labelled cases whose annotation counted little."""
+        if not self.judges_annotations:
+            return
+        cases = self.roles["labelled"]
+        trust = self.trust(range(len(cases)), self.ramp()).tolist()
+        dice = self.trust.dice().tolist()
+        self.reporter.event(
+            "annotations",
+            iteration=self.iteration,
+            cases={c.id: {"dice": round(d, 4), "trust": round(t, 4)} for c, d, t in zip(cases, dice, trust)},
+        )
+        for case, d, t in zip(cases, dice, trust):
+            if t < DOUBTED:
+                self.reporter.warning(
+                    f"The annotation of {case.id} disagrees with what the model learnt from the other cases (Dice "
+                    f"{d:.2f}, others up to {max(dice):.2f}) and counted little. Look at it, mend it or leave it out."
+                )
 
     def provenance(self, complete: bool) -> dict[str, Any]:
         """Where the model comes from."""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -293,3 +294,22 @@ def test_damaged_checkpoint_is_refused(tmp_path):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(InputError, match="damaged"):
         load_checkpoint(file, torch.device("cpu"))
+
+
+def test_an_annotation_that_contradicts_the_others_is_named(dataset, tmp_path):
+    """The ball of one case is annotated in the wrong place."""
+    content = Dataset.load(dataset)
+    wrong = content.with_role("labelled")[1]
+    label = sitk.GetArrayFromImage(sitk.ReadImage(wrong.label))
+    shifted = volume(tmp_path / "shifted.nii.gz", np.roll(label, 7, axis=(0, 1, 2)))
+    cases = tuple(replace(c, label=shifted) if c.id == wrong.id else c for c in content.cases)
+    run = RunFolder(tmp_path / "run")
+    job = Job(patch=(16, 16, 16), device="cpu", method="mean-teacher", iterations=150)
+    run.create(job, replace(content, cases=cases))
+    train(run, Reporter(), lambda: False)
+    (event,) = read_events(run.events_file, "annotations")
+    assert set(event["cases"]) == {c.id for c in cases if c.role == "labelled"}
+    trust = {name: values["trust"] for name, values in event["cases"].items()}
+    assert trust.pop(wrong.id) < 0.1 and min(trust.values()) > 0.1
+    warnings = [e["message"] for e in read_events(run.events_file, "warning")]
+    assert [w for w in warnings if "annotation" in w] and all(wrong.id in w for w in warnings if "annotation" in w)
