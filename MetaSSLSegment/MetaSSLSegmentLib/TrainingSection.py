@@ -38,6 +38,7 @@ class TrainingSection(Section):
         super().__init__(ui, logic)
         self._export = None
         self._run = None
+        self._doubted = []
         self.trainedModel = None
         self.modelChosen = lambda path: None
         """Called with the model folder when *Use this model* is pressed."""
@@ -159,7 +160,7 @@ class TrainingSection(Section):
         self._start(["train", "--resume", run])
 
     def _begin(self, run, isNew):
-        self._run, self._isNew, self.trainedModel = run, isNew, None
+        self._run, self._isNew, self.trainedModel, self._doubted = run, isNew, None, []
         self.ui.logText.clear()
         self.logic.curves.clear()
         self._flushTimer.start()
@@ -195,6 +196,8 @@ class TrainingSection(Section):
         self.logic.curves.add(event)
         if event["event"] == "start":
             self.onChart()
+        elif event["event"] == "annotations":
+            self._doubted = [str(case) for case in event.get("doubted") or ()]
 
     def onChart(self, _index=0):
         """Show the chosen curves in the plot view."""
@@ -217,23 +220,28 @@ class TrainingSection(Section):
         text = _("Finished: {steps} steps in {time}.").format(
             steps=event.get("iterations"), time=duration(event.get("seconds"))
         )
-        self._finish(text + self._dice(event))
+        self._finish(text + self._outcome(event))
 
     def _onCancelled(self, event):
         if event is None or event.get("event") != "done":
             self._finish(_("Stopped. The training can be resumed from its last checkpoint."))
             return
         text = _("Stopped after {steps} steps; the model is saved and the training can be resumed.")
-        self._finish(text.format(steps=event.get("iterations")) + self._dice(event))
+        self._finish(text.format(steps=event.get("iterations")) + self._outcome(event))
 
-    @staticmethod
-    def _dice(event):
+    def _outcome(self, event):
+        """What is worth knowing of the trained model: hold-out Dice, annotations to look at."""
+        text = ""
         holdOut = event.get("hold_out")
-        if not holdOut:
-            return ""
-        return " " + _("Hold-out Dice {mean:.3f} over {cases} case(s).").format(
-            mean=holdOut["mean_dice"], cases=holdOut["cases"]
-        )
+        if holdOut:
+            text += " " + _("Hold-out Dice {mean:.3f} over {cases} case(s).").format(
+                mean=holdOut["mean_dice"], cases=holdOut["cases"]
+            )
+        if self._doubted:
+            text += " " + _("Look at the annotation of {cases}: it disagrees with the others.").format(
+                cases=", ".join(self._doubted)
+            )
+        return text
 
     def _finish(self, text, wrong=False):
         self._flushTimer.stop()

@@ -1,6 +1,7 @@
 """The command line: thin wrappers of the library's functions. torch is imported by the commands that need it only."""
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -227,23 +228,47 @@ def _add_setting(parser: argparse.ArgumentParser, item: Field) -> None:
 
 
 def _train(args: argparse.Namespace, reporter: Reporter) -> int:
+    """Train in this process, or in the processes that torchrun started."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return _train_as(True, args, reporter)
+    from .distributed import OtherRankFailed, team
+
+    try:
+        with team() as first:
+            reporter.events = reporter.events and first
+            return _train_as(first, args, reporter)
+    except OtherRankFailed as error:
+        if first:
+            reporter.error(error)
+        return error.exit_code
+
+
+def _train_as(first: bool, args: argparse.Namespace, reporter: Reporter) -> int:
+    """Train; only the first process prepares the run folder and listens to the parent."""
     from .run_folder import RunFolder
 
-    settings = {item.name: getattr(args, item.name) for item in fields(Job) if hasattr(args, item.name)}
-    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
-    if args.resume:
-        run = _resumed(args, settings)
-    else:
-        if args.dataset is None or args.out is None:
-            raise InputError("metassl train needs dataset.json and --out RUN, or --resume RUN.")
-        run = RunFolder(args.out)
-        run.create(Job(**settings), Dataset.load(args.dataset))
-    with stop_requests(args.events) as should_stop:
+    run = _run_folder(args) if first else RunFolder(args.resume or args.out or "")
+    with stop_requests(args.events and first) as should_stop:
         from .training import train
 
         summary = train(run, reporter, should_stop)
     reporter.event("done", **summary)
     return Stopped.exit_code if summary["stopped"] else 0
+
+
+def _run_folder(args: argparse.Namespace):
+    """The run to resume, or a new one."""
+    from .run_folder import RunFolder
+
+    settings = {item.name: getattr(args, item.name) for item in fields(Job) if hasattr(args, item.name)}
+    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+    if args.resume:
+        return _resumed(args, settings)
+    if args.dataset is None or args.out is None:
+        raise InputError("metassl train needs dataset.json and --out RUN, or --resume RUN.")
+    run = RunFolder(args.out)
+    run.create(Job(**settings), Dataset.load(args.dataset))
+    return run
 
 
 def _resumed(args: argparse.Namespace, settings: dict):

@@ -38,16 +38,18 @@ class CropSampler:
     """Draws the crops of any step.
 
     Every stream runs through its cases in a new random order each epoch. A crop depends on the seed, its stream and its
-    number in that stream alone, not on earlier steps: a resumed run goes on as if nothing had happened.
+    number in that stream alone, not on earlier steps: a resumed run goes on as if nothing had happened, and several ranks
+    together draw what one with their joint batch would.
 
     Half of the labelled crops are centred on a foreground voxel of a random class. Half of the unlabelled crops are
     centred where, relative to its volume, a labelled case has foreground.
 
     Args:
         labelled, unlabelled: cached cases.
-        batch: labelled and unlabelled crops per step.
+        batch: labelled and unlabelled crops per step and rank.
         patch: patch size in voxels (k, j, i); crops are ``MARGIN`` times larger.
         seed: the run's seed.
+        rank, ranks: number of this process, and how many share every step.
     """
 
     def __init__(
@@ -57,15 +59,19 @@ class CropSampler:
         batch: tuple[int, int],
         patch: Sequence[int],
         seed: int,
+        rank: int = 0,
+        ranks: int = 1,
     ):
         self.streams = (labelled, unlabelled)
         self.batch = batch if unlabelled else (batch[0], 0)
         self.size = tuple(int(np.ceil(n * MARGIN)) for n in patch)
         self.seed = seed
+        self.rank, self.ranks = rank, ranks
 
     def crops(self, step: int) -> Crops:
         """The crops of one step (0, 1, ...)."""
-        drawn = [self._crop(stream, step * size + n) for stream, size in enumerate(self.batch) for n in range(size)]
+        share = step * self.ranks + self.rank
+        drawn = [self._crop(stream, share * size + n) for stream, size in enumerate(self.batch) for n in range(size)]
         images, labels, seeds, cases = zip(*drawn)
         return Crops(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)), seeds, cases)
 

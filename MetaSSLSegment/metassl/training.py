@@ -1,6 +1,7 @@
 """Training: from a run folder with job.json and dataset.json to a model folder; it can be stopped and resumed.
 
-The reported model is that of the last step; nothing is selected on hold-out cases.
+The reported model is that of the last step; nothing is selected on hold-out cases. Under torchrun several processes train
+one model, see ``distributed``; the first of them reads, reports and writes for all.
 """
 
 import json
@@ -23,7 +24,18 @@ from .augmentation import Augmentation
 from .checking import check_dataset
 from .checkpoint import load_checkpoint, save_checkpoint
 from .dataset import IGNORE, Dataset
-from .devices import autocast, choose_device, choose_precision, describe_device, is_out_of_memory
+from .devices import autocast, choose_precision, describe_device, is_out_of_memory
+from .distributed import (
+    SilentReporter,
+    announce,
+    from_first,
+    is_first,
+    largest_over_ranks,
+    own_device,
+    rank,
+    sum_gradients,
+    world,
+)
 from .errors import InputError, MetaSSLError, OutOfMemoryError
 from .events import Reporter, duration, read_events
 from .files import write_text
@@ -73,12 +85,36 @@ def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -
         OutOfMemoryError: also the smallest patch does not fit.
         Stopped: stopped before the first step.
     """
-    job, dataset = run.load()
+    job, dataset = from_first(run.load)
+    if not is_first():
+        reporter = SilentReporter()
     reporter.keep_in(run.path)
     if job.threads:
         torch.set_num_threads(job.threads)
-    device = choose_device(job.device)
+    device = own_device(job.device)
     reporter.info(f"Device: {describe_device(device)}")
+    dataset, plan, cases = from_first(prepare, run, job, dataset, device, reporter, should_stop)
+    while True:
+        try:
+            return Trainer(run, job, dataset, plan, cases, device, reporter).run_to_end(should_stop)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            announce(error)
+        plan = from_first(shrink, run, plan, reporter)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def prepare(
+    run: RunFolder,
+    job: Job,
+    dataset: Dataset,
+    device: torch.device,
+    reporter: Reporter,
+    should_stop: Callable[[], bool],
+) -> tuple[Dataset, Plan, list[CachedCase]]:
+    """Check, plan and preprocess, as far as an earlier start of the run has not."""
     plan = run.plan()
     if plan is None:
         dataset = usable_dataset(dataset, job, reporter, should_stop)
@@ -87,17 +123,19 @@ def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -
         plan.save(run.plan_file)
     reporter.info(describe(plan))
     cases = build_cache(dataset, plan, run.cache, progress=reporter.phase("preprocessing"), should_stop=should_stop)
-    while True:
-        try:
-            return Trainer(run, job, dataset, plan, cases, device, reporter).run_to_end(should_stop)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            plan = _smaller(plan)
-            plan.save(run.plan_file)
-            reporter.warning(f"Out of memory; going on with a patch of {plan.patch} voxels.")
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+    return dataset, plan, cases
+
+
+def shrink(run: RunFolder, plan: Plan, reporter: Reporter) -> Plan:
+    """The plan with a smaller patch, saved.
+
+    Raises:
+        OutOfMemoryError: the patch is as small as the network allows.
+    """
+    plan = _smaller(plan)
+    plan.save(run.plan_file)
+    reporter.warning(f"Out of memory; going on with a patch of {plan.patch} voxels.")
+    return plan
 
 
 def usable_dataset(dataset: Dataset, job: Job, reporter: Reporter, should_stop: Callable[[], bool]) -> Dataset:
@@ -162,6 +200,8 @@ class Trainer:
             (job.batch_labelled, 0 if supervised else job.batch_unlabelled),
             plan.patch,
             job.seed,
+            rank(),
+            world(),
         )
         self.iteration = 0
         self.seconds = 0.0
@@ -177,7 +217,8 @@ class Trainer:
         self.start()
         with closing(Prefetcher(self.sampler, self.iteration, pin=self.device.type == "cuda")) as batches:
             for crops in batches:
-                if self.spent() >= 1 or should_stop():
+                stop, self.seconds = largest_over_ranks(should_stop(), self.seconds)
+                if stop or self.spent() >= 1:
                     break
                 begin = time.monotonic()
                 metrics = self.step(crops)
@@ -202,12 +243,15 @@ class Trainer:
             iteration=self.iteration,
             minutes=self.job.minutes,
             iterations=self.job.iterations,
+            ranks=world(),
             version=__version__,
         )
         loss = "" if self.job.method == "supervised" else f" with the {self.loss_name()} loss"
         self.reporter.info(
             f"Training {self.job.method}{loss} on {counts['labelled']} labelled and {counts['unlabelled']} unlabelled "
-            f"cases" + (f", going on after step {self.iteration}" if self.iteration else "")
+            f"cases"
+            + (f" in {world()} processes" if world() > 1 else "")
+            + (f", going on after step {self.iteration}" if self.iteration else "")
         )
 
     def loss_name(self) -> str:
@@ -238,7 +282,8 @@ class Trainer:
 
     def step(self, crops: Crops) -> dict[str, Tensor]:
         """One optimiser step; returns what to report of it, still on the device."""
-        torch.manual_seed(hash((self.job.seed, self.iteration)) % 2**63)  # dropout and noise of this step
+        # dropout and noise of this step, others on every rank
+        torch.manual_seed((hash((self.job.seed, self.iteration)) + rank()) % 2**63)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate()
         streams = self.streams(crops)
@@ -248,6 +293,7 @@ class Trainer:
             predictions = self.method(streams)
         loss, metrics = self.loss(predictions, streams)
         self.scaler.scale(loss).backward()
+        sum_gradients(self.method.trained_parameters())
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.method.trained_parameters(), GRADIENT_NORM)
         self.update(norm)
@@ -343,6 +389,8 @@ class Trainer:
 
     def report(self, metrics: dict[str, Tensor]) -> None:
         """Collect a step's metrics; about once a second send their means."""
+        if not is_first():
+            return
         self.collected.append(metrics)
         left = self.seconds_left()
         self.reporter.progress("training", self.spent(), 1, f"step {self.iteration}", left)
@@ -393,8 +441,11 @@ class Trainer:
     def measure_hold_out(self, should_stop: Callable[[], bool], most_seconds: float = math.inf) -> None:
         """Dice of the hold-out cases, per class and mean, on the network's grid.
 
-        Given up, until the end of the training, when it turns out to take longer than ``most_seconds``.
+        Given up, until the end of the training, when it turns out to take longer than ``most_seconds``. The other ranks
+        wait for the first one in their next step.
         """
+        if not is_first():
+            return
         begin = time.monotonic()
         classes = len(self.dataset.classes)
         scores = []
@@ -421,6 +472,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint."""
+        if not is_first():
+            return
         content = {
             "iteration": self.iteration,
             "seconds": self.seconds,
@@ -437,7 +490,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Take the state of the checkpoint, if there is one, and forget metrics that came after it."""
-        if self.run.checkpoint_file.exists():
+        if from_first(self.run.checkpoint_file.exists):
             state = load_checkpoint(self.run.checkpoint_file, self.device)
             try:
                 self.method.load_state_dict(state["method"])
@@ -453,7 +506,8 @@ class Trainer:
                     "Train again in another folder.",
                 ) from error
         self.hold_outs = sum(self.spent() >= t for t in HOLD_OUT_TIMES)
-        forget_events_after(self.run.events_file, self.iteration)
+        if is_first():
+            forget_events_after(self.run.events_file, self.iteration)
 
     def finish(self, should_stop: Callable[[], bool]) -> dict[str, Any]:
         """Save checkpoint and model, measure the hold-out cases when the run is complete."""
@@ -461,7 +515,7 @@ class Trainer:
         self.save()
         if complete and self.roles["hold-out"]:
             self.measure_hold_out(should_stop)
-        if self.iteration:
+        if self.iteration and is_first():
             save_model(
                 self.run.model,
                 self.method,
@@ -497,6 +551,7 @@ class Trainer:
             "annotations",
             iteration=self.iteration,
             cases={c.id: {"dice": round(d, 4), "trust": round(t, 4)} for c, d, t in zip(cases, dice, trust)},
+            doubted=[c.id for c, t in zip(cases, trust) if t < DOUBTED],
         )
         for case, d, t in zip(cases, dice, trust):
             if t < DOUBTED:
@@ -511,6 +566,7 @@ class Trainer:
             "complete": complete,
             "iterations": self.iteration,
             "training_seconds": round(self.seconds, 1),
+            "ranks": world(),
             "cases": {role: [c.id for c in cases] for role, cases in self.roles.items()},
             "hold_out": self.hold_out,
             "software": {"metassl": __version__, "torch": torch.__version__, "python": platform.python_version()},

@@ -194,3 +194,13 @@ def test_choices_are_saved_with_the_scene_and_come_back(user, sample, tmp_path):
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     assert "hold-out" in user.columns("caseTable", 1)
     assert user.ui.methodBox.currentData == "cps" and user.ui.minutesSpin.value == 33
+
+
+def test_annotations_that_contradict_the_others_are_named(user):
+    section = user.widget.trainingSection
+    section._onEvent({"event": "annotations", "cases": {}, "doubted": ["case 7", "b"]})
+    section._onDone({"event": "done", "iterations": 3, "seconds": 2.0})
+    assert "case 7, b" in user.ui.trainingStatus.text and "3 steps" in user.ui.trainingStatus.text
+    section._onEvent({"event": "annotations", "cases": {}, "doubted": []})
+    section._onDone({"event": "done", "iterations": 3, "seconds": 2.0})
+    assert "annotation" not in user.ui.trainingStatus.text
