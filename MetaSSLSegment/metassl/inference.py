@@ -17,6 +17,7 @@ from .errors import OutOfMemoryError, Stopped
 from .images import like
 from .methods import Method
 from .model import Model
+from .normalisation import place
 from .plan import Plan
 from .preprocessing import to_grid
 from .quadripartition import region_map
@@ -204,7 +205,7 @@ def _within_memory(compute: Callable[[torch.device], Tensor], model: Model, warn
     device = model.device
     for attempt in dict.fromkeys((device, torch.device("cpu"))):
         try:
-            model.method.to(attempt)
+            place(model.method, attempt)
             return compute(attempt)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -214,7 +215,7 @@ def _within_memory(compute: Callable[[torch.device], Tensor], model: Model, warn
             if attempt.type != "cpu" and warn:
                 warn(f"Not enough memory on {attempt}; segmenting on the CPU, which takes longer.")
         finally:
-            model.method.to(device)
+            place(model.method, device)
     raise OutOfMemoryError(
         "Not enough memory to segment this volume.", "Close other programs, or crop or downsample the volume."
     )

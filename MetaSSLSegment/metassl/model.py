@@ -22,6 +22,7 @@ from .job import VERSION as JOB_VERSION
 from .job import Job
 from .methods import Method, build_method
 from .networks import network_arguments
+from .normalisation import place
 from .plan import Plan
 
 VERSION = 1
@@ -199,7 +200,7 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
             f"{folder / WEIGHTS} does not fit {METADATA.name}: {reason}", "Copy the model again."
         ) from error
     name = str(metadata.get("name", folder.name))
-    return Model(name, method.to(device).eval(), plan, job, classes, channels, thresholds, metadata)
+    return Model(name, place(method, torch.device(device)).eval(), plan, job, classes, channels, thresholds, metadata)
 
 
 def list_models(folder: Path | str) -> list[Path]:

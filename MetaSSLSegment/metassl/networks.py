@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from monai.networks.nets import DynUNet
 from torch import Tensor, nn
 
-from .normalisation import use_channels_last
+from .normalisation import keep_layout
 from .plan import NetworkPlan
 
 
@@ -29,7 +29,7 @@ def build_network(plan: NetworkPlan) -> DynUNet:
     Returns:
         A module from (N, in_channels, k, j, i) to logits (N, out_channels, k, j, i).
     """
-    return use_channels_last(DynUNet(**network_arguments(plan)))
+    return keep_layout(DynUNet(**network_arguments(plan)))
 
 
 def encode(network: DynUNet, images: Tensor) -> list[Tensor]:

@@ -23,18 +23,25 @@ class InstanceNorm(nn.InstanceNorm3d):
         return super().forward(x)
 
 
-def use_channels_last(network: nn.Module) -> nn.Module:
-    """Bring a network's weights into the channels-last layout and let its instance normalisations keep it.
-
-    Parameters, state dict and values stay what they are.
-    """
+def keep_layout(network: nn.Module) -> nn.Module:
+    """Exchange a network's instance normalisations for those above; state dict and values stay what they are."""
     for module in list(network.modules()):
         for name, child in module.named_children():
             if type(child) is nn.InstanceNorm3d:
                 mine = InstanceNorm(child.num_features, child.eps, affine=child.affine)
                 mine.load_state_dict(child.state_dict())
                 setattr(module, name, mine)
-    return network.to(memory_format=torch.channels_last_3d)
+    return network
+
+
+def place(module: nn.Module, device: torch.device) -> nn.Module:
+    """Move a module to a device, with the weights in the layout that makes it fast there.
+
+    Channels-last weights make convolutions give channels-last results. Only CPUs get them: a GPU's instance
+    normalisation would convert them back.
+    """
+    cpu = device.type == "cpu"
+    return module.to(device, memory_format=torch.channels_last_3d if cpu else torch.contiguous_format)
 
 
 class _ChannelsLast(torch.autograd.Function):

@@ -44,6 +44,7 @@ from .job import Job
 from .losses import HeterogeneousLoss, supervised_loss
 from .methods import Streams, build_method
 from .model import save_model
+from .normalisation import place
 from .pasting import paste
 from .plan import Plan
 from .planning import describe, make_plan
@@ -176,7 +177,7 @@ class Trainer:
         self.device, self.reporter = device, reporter
         self.precision = choose_precision(device, job.precision)
         torch.manual_seed(job.seed)
-        self.method = build_method(plan, job).to(device)
+        self.method = place(build_method(plan, job), device)
         self.heterogeneous = HeterogeneousLoss(
             plan.network.out_channels,
             weights=job.weights,

@@ -209,7 +209,7 @@ def test_too_little_memory_everywhere_is_said(monkeypatch):
 def test_too_little_memory_on_a_gpu_falls_back_to_the_cpu():
     gpu, cpu = torch.device("cuda", 0), torch.device("cpu")
     moves, said = [], []
-    model = SimpleNamespace(device=gpu, method=SimpleNamespace(to=moves.append))
+    model = SimpleNamespace(device=gpu, method=SimpleNamespace(to=lambda device, **_: moves.append(device)))
 
     def compute(device):
         if device == gpu:

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from metassl.networks import build_network
-from metassl.normalisation import InstanceNorm, use_channels_last
+from metassl.normalisation import InstanceNorm, keep_layout, place
 from metassl.plan import NetworkPlan
 from monai.networks.nets import DynUNet
 from torch import nn
@@ -73,7 +73,7 @@ def network_plan():
 
 def test_the_network_is_the_one_of_monai_and_keeps_the_layout():
     torch.manual_seed(0)
-    network = build_network(network_plan())
+    network = place(build_network(network_plan()), torch.device("cpu"))
     plain = DynUNet(3, 1, 3, [3, 3, 3], [1, 2, 2], [2, 2], filters=[4, 8, 16], norm_name=("INSTANCE", {"affine": True}))
     plain.load_state_dict(network.state_dict())
     layouts = []
@@ -88,6 +88,16 @@ def test_the_network_is_the_one_of_monai_and_keeps_the_layout():
 
 
 def test_other_modules_are_left_alone():
-    net = use_channels_last(nn.Sequential(nn.Conv3d(1, 4, 3), nn.GroupNorm(2, 4), nn.InstanceNorm3d(4)))
+    net = keep_layout(nn.Sequential(nn.Conv3d(1, 4, 3), nn.GroupNorm(2, 4), nn.InstanceNorm3d(4)))
     assert type(net[1]) is nn.GroupNorm
     assert net(torch.randn(1, 1, 8, 8, 8)).shape == (1, 4, 6, 6, 6)
+
+
+def test_only_a_cpu_gets_channels_last_weights():
+    network = build_network(network_plan())
+    kernel = network.downsamples[0].conv1.conv.weight
+    assert kernel.is_contiguous()
+    place(network, torch.device("cpu"))
+    assert kernel.is_contiguous(memory_format=torch.channels_last_3d)
+    place(network, torch.device("meta"))
+    assert network.downsamples[0].conv1.conv.weight.is_contiguous()
