@@ -6,20 +6,23 @@ import torch
 from torch import Tensor, nn
 
 from .dataset import IGNORE
-from .quadripartition import Branch, sum_over_ranks
+from .distributed import sum_over_ranks
+from .quadripartition import Branch
 
 POWER = 20
-BELIEVED = 0.75
-"""Cases at and above this quantile of the agreement are believed fully."""
+BELIEVED = 0.9
+"""Cases whose Dice reaches this share of the best ones' are believed fully: good annotations differ by less."""
+BEST = 0.75
+"""Quantile of the cases' Dice that stands for the best ones."""
 
 
 class AnnotationTrust(nn.Module):
     """One factor per labelled case, from the overlap of its annotation with what the model predicts there.
 
-    trust = min(1, d / D)^(20 ramp), d being the case's running foreground Dice, D the upper quartile of d over the
-    cases and ramp the rise of the unlabelled loss's weight: first all cases are learnt, hard ones as well. The method's
-    regions judge single voxels; an annotation that is wrong as a whole (shifted, too large, too small) shows in its
-    case's overlap. Not part of the article; see docs/benchmarks.md.
+    trust = min(1, d / (0.9 D))^(20 ramp), d being the case's running foreground Dice, D the upper quartile of d over
+    the cases and ramp the rise of the unlabelled loss's weight: first all cases are learnt, hard ones as well. The
+    method's regions judge single voxels; an annotation that is wrong as a whole (shifted, too large, too small) shows
+    in its case's overlap. Not part of the article; see docs/benchmarks.md.
 
     Args:
         cases: number of labelled cases.
@@ -35,8 +38,8 @@ class AnnotationTrust(nn.Module):
         dice, seen = self.dice(), self.agreement[1] > 0
         if not seen.any():
             return torch.ones(len(cases), device=dice.device)
-        best = dice[seen].quantile(BELIEVED).clamp(min=1e-9)
-        return (dice / best).clamp(max=1).pow(POWER * ramp).where(seen, 1)[list(cases)]
+        enough = BELIEVED * dice[seen].quantile(BEST).clamp(min=1e-9)
+        return (dice / enough).clamp(max=1).pow(POWER * ramp).where(seen, 1)[list(cases)]
 
     def dice(self) -> Tensor:
         """(cases,) running Dice of annotation and prediction; 0 where nothing is known yet."""
@@ -60,5 +63,5 @@ class AnnotationTrust(nn.Module):
             common = (annotated & (predicted == labels)).flatten(1).sum(1)
             size = annotated.flatten(1).sum(1) + found.flatten(1).sum(1)
             now.index_add_(1, torch.tensor(cases, device=now.device), torch.stack((2 * common, size)).to(now))
-        sum_over_ranks(now)
+        now = sum_over_ranks(now)
         self.agreement.copy_(torch.where(now[1] > 0, self.agreement.lerp(now, 0.1), self.agreement))

@@ -417,7 +417,8 @@ def _info(args: argparse.Namespace, reporter: Reporter) -> None:
 class stop_requests:
     """Collect requests to stop: Ctrl-C, SIGTERM, and with events a line on standard input or its end.
 
-    A second Ctrl-C interrupts at once. Standard input is not read without events: a run under nohup or CI has none.
+    A second Ctrl-C interrupts at once; a second SIGTERM does not, since job schedulers send it to launchers, which hand
+    it on, and to their processes. Standard input is not read without events: a run under nohup or CI has none.
     """
 
     def __init__(self, events: bool):
@@ -437,7 +438,7 @@ class stop_requests:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, _) -> None:
-        if self._stop.is_set():
+        if number == signal.SIGINT and self._stop.is_set():
             raise KeyboardInterrupt
         self._stop.set()
 

@@ -1,4 +1,4 @@
-"""One training run in several processes ("ranks"), as torchrun starts them; in any other run nothing here does anything.
+"""One training run in several processes ("ranks"), as torchrun starts them; in any other run nothing here acts.
 
 Every rank draws its share of a step's crops. The sums over voxels that make up losses and thresholds are added up over
 all ranks, so that every rank has the loss of the whole batch; its backward pass gives the share of its own crops in
@@ -114,15 +114,21 @@ def meet(code: int = 0) -> None:
     if world() == 1:
         return
     worst = torch.tensor(code)
-    try:
+    with _reaching_all():
         dist.all_reduce(worst, dist.ReduceOp.MAX)
-    except RuntimeError as error:
-        raise OtherRankFailed("Another process of this training ended, or cannot be reached.", 1) from error
     if code or not worst:
         return
     if worst == OutOfMemoryError.exit_code:
         raise OtherRankOutOfMemory("Another process of this training has too little memory.", int(worst))
     raise OtherRankFailed("Another process of this training failed.", int(worst))
+
+
+@contextmanager
+def _reaching_all() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # gloo's and NCCL's words for a lost connection
+        raise OtherRankFailed("Another process of this training ended, or cannot be reached.", 1) from error
 
 
 def announce(error: BaseException) -> None:
@@ -138,7 +144,8 @@ def from_first(make: Callable[..., T], *arguments: Any) -> T:
         return make(*arguments)
     result = [make(*arguments) if is_first() else None]
     meet()
-    dist.broadcast_object_list(result, device=torch.device("cpu"))
+    with _reaching_all():
+        dist.broadcast_object_list(result, device=torch.device("cpu"))
     return result[0]
 
 
@@ -148,7 +155,8 @@ def sum_over_ranks(values: Tensor) -> Tensor:
         return values
     total = values.detach().clone()
     meet()
-    dist.all_reduce(total)
+    with _reaching_all():
+        dist.all_reduce(total)
     return total + (values - values.detach()) if values.requires_grad else total
 
 
@@ -168,7 +176,8 @@ def largest_over_ranks(*values: float) -> tuple[float, ...]:
         return values
     largest = torch.tensor(values, dtype=torch.float64)
     meet()
-    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    with _reaching_all():
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
     return tuple(largest.tolist())
 
 

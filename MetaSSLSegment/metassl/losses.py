@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from monai.losses import DiceLoss
 from monai.networks.utils import one_hot
 from torch import Tensor, nn
 from torch.nn import functional
 
 from .dataset import IGNORE
+from .distributed import sum_over_ranks
 from .quadripartition import (
     LABELLED,
     REFERENCE,
@@ -17,7 +17,6 @@ from .quadripartition import (
     AdaptiveThresholds,
     Branch,
     region_map,
-    sum_over_ranks,
 )
 
 BACKGROUND_UC = 5
@@ -37,7 +36,7 @@ REGION_WEIGHTS = {
 }
 """Preset -> (labelled, unlabelled) -> weights of UC, US, DC, DS."""
 
-_dice = DiceLoss(include_background=True, squared_pred=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
+DICE_SMOOTH = 1e-5
 
 
 def supervised_loss(log_probability: Tensor, labels: Tensor, trust: Tensor | None = None) -> Tensor:
@@ -56,11 +55,18 @@ def supervised_loss(log_probability: Tensor, labels: Tensor, trust: Tensor | Non
     valid = (labels != IGNORE).unsqueeze(1)
     weight = valid if trust is None else valid * trust.unsqueeze(1)
     cross_entropy = functional.nll_loss(log_probability, labels, ignore_index=IGNORE, reduction="none")
-    cross_entropy = (weight[:, 0] * cross_entropy).sum()
-    target = one_hot(labels.unsqueeze(1).where(valid, 0), log_probability.shape[1], dtype=log_probability.dtype)
-    share = weight.sqrt()  # Dice multiplies two of them
-    dice = _dice(log_probability.exp() * share, target * share)
-    return 0.5 * (cross_entropy / valid.sum().clamp(min=1) + dice)
+    probability = log_probability.exp()
+    target = weight * one_hot(labels.unsqueeze(1).where(valid, 0), probability.shape[1], dtype=probability.dtype)
+    over = (0, *range(2, probability.ndim))
+    sums = (
+        (weight[:, 0] * cross_entropy).sum().view(1),
+        valid.sum().to(probability).view(1),
+        2 * (probability * target).sum(over),
+        (weight * probability.square() + target).sum(over),
+    )
+    cross_entropy, count, common, size = sum_over_ranks(torch.cat(sums)).split([len(s) for s in sums])
+    dice = 1 - (common + DICE_SMOOTH) / (size + DICE_SMOOTH)
+    return 0.5 * (cross_entropy / count.clamp(min=1) + dice.mean()).squeeze()
 
 
 def weight_map(code: Tensor, weights: Tensor, normalisation: str) -> Tensor:
@@ -76,7 +82,7 @@ def weight_map(code: Tensor, weights: Tensor, normalisation: str) -> Tensor:
     Returns:
         float32, shape of ``code``.
     """
-    count = torch.bincount(code.flatten(), minlength=6).to(weights)
+    count = sum_over_ranks(torch.bincount(code.flatten(), minlength=6)).to(weights)
     table = weights.new_zeros(6)
     table[1:5] = weights
     table[BACKGROUND_UC] = weights[0]
@@ -182,6 +188,7 @@ class HeterogeneousLoss(nn.Module):
             directions += [(b, a, REFERENCE, SUPERVISED) for a, b in pairs]
         results = [self._direction(*d, labels, valid, labelled, pasted, trust) for d in directions]
         loss, shares = (torch.stack(values).mean(0) for values in zip(*results))
+        loss = sum_over_ranks(loss)
         if self.scaled:
             loss = loss * self.reliability()
         return HeterogeneousTerms(loss[LABELLED], loss[UNLABELLED], shares)
@@ -207,7 +214,7 @@ class HeterogeneousLoss(nn.Module):
             predicted = reference.label[: len(labels)][counted]
             now[0] += 2 * torch.bincount(expected[predicted == expected], minlength=classes)
             now[1] += torch.bincount(expected, minlength=classes) + torch.bincount(predicted, minlength=classes)
-        sum_over_ranks(now)
+        now = sum_over_ranks(now)
         self.agreement.lerp_(now, 0.1)
 
     def _direction(
@@ -259,10 +266,10 @@ class HeterogeneousLoss(nn.Module):
 
 def _shares(code: Tensor) -> Tensor:
     """(4,) share of UC, US, DC, DS among the counted voxels."""
-    count = torch.bincount(code.flatten(), minlength=6)[1:].float()
+    count = sum_over_ranks(torch.bincount(code.flatten(), minlength=6))[1:].float()
     return torch.stack((count[0] + count[4], count[1], count[2], count[3])) / count.sum().clamp(min=1)
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
     """Mean of values (N, ...) over the valid voxels (N, ...) bool."""
-    return (values * valid).sum() / valid.sum().clamp(min=1)
+    return sum_over_ranks((values * valid).sum()) / sum_over_ranks(valid.sum()).clamp(min=1)

@@ -7,8 +7,9 @@ Source: Zhao et al., MetaSSL, IEEE TMI 2025 (arXiv 2509.01144). A region is a nu
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
+
+from .distributed import sum_over_ranks
 
 LABELLED, UNLABELLED = 0, 1
 """Index of the stream in the thresholds."""
@@ -104,8 +105,7 @@ class AdaptiveThresholds(nn.Module):
                     confidence = branch.confidence[crops].flatten().to(device).double()
                     sums[0, stream, side] += torch.bincount(label, confidence, classes + 1)[:classes]
                     sums[1, stream, side] += torch.bincount(label, minlength=classes + 1)[:classes]
-        sum_over_ranks(sums)
-        total, count = sums
+        total, count = sum_over_ranks(sums)
         mean, count = (total / (count + 1)).to(self.tau), count.to(self.tau)
         moved = self.alpha * mean + (1 - self.alpha) * self.tau
         self.tau.copy_(torch.where(count > 0, moved, self.tau))
@@ -113,9 +113,3 @@ class AdaptiveThresholds(nn.Module):
     def used(self, stream: int, branch: int) -> Tensor:
         """(classes,) float32 thresholds of one stream and branch, capped."""
         return self.tau[stream, branch].clamp(max=self.cap)
-
-
-def sum_over_ranks(values: Tensor) -> None:
-    """Add up a tensor over all ranks of a distributed run, in place; nothing to do in any other run."""
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(values)

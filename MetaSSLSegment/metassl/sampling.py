@@ -38,8 +38,8 @@ class CropSampler:
     """Draws the crops of any step.
 
     Every stream runs through its cases in a new random order each epoch. A crop depends on the seed, its stream and its
-    number in that stream alone, not on earlier steps: a resumed run goes on as if nothing had happened, and several ranks
-    together draw what one with their joint batch would.
+    number in that stream alone, not on earlier steps: a resumed run goes on as if nothing had happened, and several
+    ranks together draw what one with their joint batch would.
 
     Half of the labelled crops are centred on a foreground voxel of a random class. Half of the unlabelled crops are
     centred where, relative to its volume, a labelled case has foreground.

@@ -1,7 +1,7 @@
 """Training: from a run folder with job.json and dataset.json to a model folder; it can be stopped and resumed.
 
-The reported model is that of the last step; nothing is selected on hold-out cases. Under torchrun several processes train
-one model, see ``distributed``; the first of them reads, reports and writes for all.
+The reported model is that of the last step; nothing is selected on hold-out cases. Under torchrun several processes
+train one model, see ``distributed``; the first of them reads, reports and writes for all.
 """
 
 import json
