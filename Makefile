@@ -2,7 +2,8 @@
 # make test    all tests but the slow ones (make test-slow: only those; make test-all: both)
 # make package SLICER_VERSION=5.12    the archive for "Install from file" in the Extensions Manager of that Slicer
 # make screenshots    the pictures of the README, from the module's panel on the sample
-# make lint, make accuracy, make clean
+# make bench    speed of training and start-up; rewrites the tables of docs/benchmarks.md
+# make lint, make accuracy DATA=folder, make clean
 # PYTHON=python3.12 chooses the interpreter, PIP_FLAGS is handed to pip (such as an index with CPU builds of torch).
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ INSTALLED := .venv/.installed
 INSTALLED_MODULE := .venv/.installed-module
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint constraints.txt
 
-.PHONY: demo test test-slow test-all lint accuracy package screenshots clean
+.PHONY: demo test test-slow test-all lint bench accuracy package screenshots clean
 
 demo: $(INSTALLED)
 	$(BIN)/python Testing/demo.py --out demo $(if $(DATA),--data "$(DATA)")
@@ -37,6 +38,10 @@ package:
 
 screenshots: $(INSTALLED_MODULE)
 	$(BIN)/python Testing/Module/walkthrough.py --minutes 4 --out Resources/Screenshots
+
+bench: $(INSTALLED_MODULE)
+	$(BIN)/python Testing/Benchmarks/training.py --table docs/benchmarks.md
+	$(BIN)/python Testing/Benchmarks/startup.py --table docs/benchmarks.md
 
 accuracy: $(INSTALLED)
 	$(BIN)/python Testing/Benchmarks/accuracy.py --data "$(DATA)"
