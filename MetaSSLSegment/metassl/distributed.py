@@ -75,6 +75,8 @@ def team() -> Iterator[bool]:
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield True
         return
+    import torch._dynamo  # as optimisers do: imported later, it keeps the process group and its threads past the end
+
     several = torch.cuda.is_available() and dist.is_nccl_available()
     dist.init_process_group("cpu:gloo,cuda:nccl" if several else "gloo", timeout=LONGEST_WAIT)
     try:

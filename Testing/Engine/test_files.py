@@ -119,7 +119,7 @@ def test_the_default_budget_is_ten_minutes():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "magic"}, "method is 'magic'; use one of supervised"),
+        ({"method": "magic"}, "method is 'magic'; use one of cps, "),
         ({"minutes": 1, "iterations": 2}, "Give one budget|Both minutes and iterations"),
         ({"iterations": 0}, "iterations is 0; it must be at least 1"),
         ({"threshold_cap": 1.5}, "threshold_cap is 1.5; it must be 0 to 1"),
