@@ -16,6 +16,7 @@ from .quadripartition import (
     UNLABELLED,
     AdaptiveThresholds,
     Branch,
+    pseudo_labellers,
     region_map,
 )
 
@@ -182,7 +183,7 @@ class HeterogeneousLoss(nn.Module):
         if pasted is None:
             pasted = torch.zeros_like(valid[labelled:])
         self.thresholds.update(pairs, valid, labelled)
-        self._measure_agreement([b for pair in pairs for b in (pair if symmetric else pair[1:])], labels[:labelled])
+        self._measure_agreement(pseudo_labellers(pairs, symmetric), labels[:labelled])
         directions = [(a, b, SUPERVISED, REFERENCE) for a, b in pairs]
         if symmetric:
             directions += [(b, a, REFERENCE, SUPERVISED) for a, b in pairs]

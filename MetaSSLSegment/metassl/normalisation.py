@@ -27,8 +27,8 @@ def keep_layout(network: nn.Module) -> nn.Module:
     """Exchange a network's instance normalisations for those above; state dict and values stay what they are."""
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.InstanceNorm3d:
-                mine = InstanceNorm(child.num_features, child.eps, affine=child.affine)
+            if type(child) is nn.InstanceNorm3d and child.affine and not child.track_running_stats:
+                mine = InstanceNorm(child.num_features, child.eps, affine=True)
                 mine.load_state_dict(child.state_dict())
                 setattr(module, name, mine)
     return network

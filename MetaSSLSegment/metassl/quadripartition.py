@@ -39,6 +39,11 @@ class Branch:
         return cls(log_probability, label, highest.exp_())
 
 
+def pseudo_labellers(pairs: list[tuple[Branch, Branch]], symmetric: bool) -> list[Branch]:
+    """The branches of (supervised, reference) pairs whose labels teach: the references, of symmetric methods both."""
+    return [branch for pair in pairs for branch in (pair if symmetric else pair[1:])]
+
+
 def region_map(label: Tensor, other_label: Tensor, confidence: Tensor, thresholds: Tensor) -> Tensor:
     """Region of every voxel seen from one branch.
 

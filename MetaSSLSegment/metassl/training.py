@@ -49,7 +49,7 @@ from .pasting import paste
 from .plan import Plan
 from .planning import describe, make_plan
 from .preprocessing import CachedCase, build_cache
-from .quadripartition import LABELLED, REFERENCE, SUPERVISED, UNLABELLED, Branch
+from .quadripartition import LABELLED, REFERENCE, SUPERVISED, UNLABELLED, Branch, pseudo_labellers
 from .regions import REGIONS
 from .run_folder import RunFolder
 from .sampling import Crops, CropSampler, Prefetcher
@@ -341,7 +341,7 @@ class Trainer:
                 pairs, streams.labels, count, self.method.symmetric, streams.pasted, streams.trust
             )
             if self.judges_annotations:
-                judges = [b for pair in pairs for b in (pair if self.method.symmetric else pair[1:])]
+                judges = pseudo_labellers(pairs, self.method.symmetric)
                 self.trust.update(judges, streams.labels[:count], streams.cases)
             unlabelled = terms.labelled + terms.unlabelled
             metrics |= {

@@ -6,6 +6,7 @@ All candidates of a table run in one process on the same crops of synthetic volu
 2 labelled + 2 unlabelled crops), in turns, so that other load on the machine meets all of them; given are medians.
 
 - Steps: a whole optimiser step of each method with its own loss and with MetaSSL.
+- Passes: 4 patches through the network as we build it (see metassl/normalisation.py) and as MONAI does.
 - Throughput: our supervised training against a loop as in MONAI's tutorials (MONAI's transforms, DynUNet, DiceCELoss,
   autocast), each with its own reading and augmentation of crops; and how long our loop waits for crops.
 - Memory: peak resident size of `metassl train` with 10 and with 1000 cases, each in a process of its own, and the time
@@ -20,18 +21,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 import torch
-from accuracy import machine, put_between_marks
+from accuracy import METHODS, machine, put_between_marks
 from metassl.dataset import Case, Dataset, SegmentClass
 from metassl.devices import autocast, choose_device, choose_precision
 from metassl.events import Reporter
 from metassl.job import Job
-from metassl.networks import network_arguments
+from metassl.networks import build_network, network_arguments
+from metassl.normalisation import place
 from metassl.planning import make_plan
 from metassl.preprocessing import build_cache
 from metassl.run_folder import RunFolder
@@ -43,7 +46,6 @@ from monai.networks.nets import DynUNet
 from monai.transforms import Compose, RandAffined, RandCropByPosNegLabeld, RandGaussianNoised, RandScaleIntensityd
 
 MARK = "<!-- training table -->"
-METHODS = ("cps", "mean-teacher", "fixmatch", "cct", "r-drop")
 PATCH = (40, 56, 40)
 PEAK = """
 import resource, subprocess, sys
@@ -62,7 +64,7 @@ def volumes(folder: Path, labelled: int, unlabelled: int) -> Dataset:
     for number in range(labelled + unlabelled):
         random = np.random.default_rng(number)
         radius = random.uniform(0.4, 0.7, (3, 1, 1, 1))
-        inside = (position / radius).__pow__(2).sum(0) < 1
+        inside = np.square(position / radius).sum(0) < 1
         label = inside * np.where(position[0] > 0, 2, 1)
         image = (random.normal(size=shape) + 2 * inside).astype(np.float32)
         paths = []
@@ -125,16 +127,36 @@ def step_seconds(data: Set, repeats: int) -> dict[str, dict[str, float]]:
     return found
 
 
+def pass_seconds(data: Set, repeats: int) -> dict[str, dict[str, float]]:
+    """Pass -> network -> median seconds of 4 patches through MONAI's DynUNet as it is, and as we build it."""
+    plain = DynUNet(**network_arguments(data.plan.network)).to(data.device)
+    networks = {"plain": plain, "ours": place(build_network(data.plan.network), data.device)}
+    images = torch.randn(4, 1, *PATCH, device=data.device)
+    precision = choose_precision(data.device)
+    times = {kind: {name: [] for name in networks} for kind in ("forward", "forward and backward")}
+    for _ in range(repeats + 2):
+        for kind, found in times.items():
+            for name, network in networks.items():
+                begin = synchronised(data.device)
+                with torch.set_grad_enabled(kind != "forward"), autocast(data.device, precision):
+                    logits = network(images)
+                if kind != "forward":
+                    logits.float().square().mean().backward()
+                found[name].append(synchronised(data.device) - begin)
+    return {k: {name: statistics.median(v[2:]) for name, v in found.items()} for k, found in times.items()}
+
+
 def our_loop(data: Set):
     """Yields (seconds of a whole step, seconds of waiting for crops) of our supervised training, 4 crops per step."""
     trainer = data.trainer(method="supervised", batch_labelled=4)
-    batches = iter(Prefetcher(trainer.sampler, 0))
-    while True:
-        begin = synchronised(data.device)
-        crops = next(batches)
-        waited = time.perf_counter() - begin
-        trainer.step(crops)
-        yield synchronised(data.device) - begin, waited
+    with closing(Prefetcher(trainer.sampler, 0)) as prefetcher:
+        batches = iter(prefetcher)
+        while True:
+            begin = synchronised(data.device)
+            crops = next(batches)
+            waited = time.perf_counter() - begin
+            trainer.step(crops)
+            yield synchronised(data.device) - begin, waited
 
 
 def tutorial_loop(data: Set):
@@ -228,6 +250,11 @@ def table(found: dict) -> str:
         "",
         "| | ours | peer | ratio |",
         "|---|---|---|---|",
+        *(
+            f"| {kind} of 4 patches, ms, against MONAI's DynUNet as it is | {1000 * seconds['ours']:.0f} "
+            f"| {1000 * seconds['plain']:.0f} | {seconds['ours'] / seconds['plain']:.2f} |"
+            for kind, seconds in found["passes"].items()
+        ),
         f"| supervised training, samples per second, against a MONAI tutorial loop | {speed['ours']:.2f} "
         f"| {speed['tutorial']:.2f} | {speed['ours'] / speed['tutorial']:.2f} |",
         f"| share of our step spent waiting for crops | {100 * speed['waiting']:.1f} % | | |",
@@ -257,6 +284,7 @@ def main() -> None:
             "threads": args.threads,
             "repeats": args.repeats,
             "steps": step_seconds(data, args.repeats),
+            "passes": pass_seconds(data, args.repeats),
             "throughput": throughput(data, args.repeats),
             "memory": {str(cases): run_of(folder, cases, args.threads) for cases in (10, 1000)},
         }

@@ -5,6 +5,7 @@ import torch
 from metassl.dataset import IGNORE
 from metassl.losses import REGION_WEIGHTS, HeterogeneousLoss, masked_mean, supervised_loss, weight_map
 from metassl.quadripartition import Branch
+from monai.losses import DiceLoss
 from torch.nn import functional
 
 
@@ -195,6 +196,15 @@ def test_supervised_loss_by_hand():
     # Dice per class: 2 * 0.75 / (0.75^2 + 0.25^2 + 1) = 12 / 13
     expected = 0.5 * (-math.log(0.75) + 1 - 12 / 13)
     assert supervised_loss(probability.log(), labels).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_supervised_dice_is_that_of_monai():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(2, 3, 5, 6, 7), torch.randint(3, (2, 5, 6, 7))
+    dice = DiceLoss(include_background=True, squared_pred=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
+    target = functional.one_hot(labels, 3).movedim(-1, 1).float()
+    expected = 0.5 * (functional.cross_entropy(logits, labels) + dice(logits.softmax(1), target))
+    torch.testing.assert_close(supervised_loss(logits.log_softmax(1), labels), expected)
 
 
 def test_supervised_loss_leaves_ignored_voxels_out():
