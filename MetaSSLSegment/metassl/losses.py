@@ -1,11 +1,11 @@
 """The supervised loss and the heterogeneous loss of MetaSSL."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from monai.networks.utils import one_hot
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.autograd.function import once_differentiable
 
 from .dataset import IGNORE
 from .distributed import sum_over_ranks
@@ -19,6 +19,7 @@ from .quadripartition import (
     pseudo_labellers,
     region_map,
 )
+from .voxels import blocks, by_class, masked
 
 BACKGROUND_UC = 5
 """Code of UC background voxels inside the loss, where UC counts as two regions; 1 is then UC foreground."""
@@ -37,6 +38,8 @@ REGION_WEIGHTS = {
 }
 """Preset -> (labelled, unlabelled) -> weights of UC, US, DC, DS."""
 
+CODES = 6
+"""Ignored voxels and five regions."""
 DICE_SMOOTH = 1e-5
 
 
@@ -53,42 +56,89 @@ def supervised_loss(log_probability: Tensor, labels: Tensor, trust: Tensor | Non
     Returns:
         A scalar.
     """
-    valid = (labels != IGNORE).unsqueeze(1)
-    weight = valid if trust is None else valid * trust.unsqueeze(1)
-    cross_entropy = functional.nll_loss(log_probability, labels, ignore_index=IGNORE, reduction="none")
-    probability = log_probability.exp()
-    target = weight * one_hot(labels.unsqueeze(1).where(valid, 0), probability.shape[1], dtype=probability.dtype)
-    over = (0, *range(2, probability.ndim))
-    sums = (
-        (weight[:, 0] * cross_entropy).sum().view(1),
-        valid.sum().to(probability).view(1),
-        2 * (probability * target).sum(over),
-        (weight * probability.square() + target).sum(over),
-    )
-    cross_entropy, count, common, size = sum_over_ranks(torch.cat(sums)).split([len(s) for s in sums])
+    weight = (labels != IGNORE).to(log_probability)
+    count = weight.sum()
+    if trust is not None:
+        weight *= trust
+    sums = _DiceSums.apply(log_probability, labels.to(torch.uint8), weight)
+    *sums, count = sum_over_ranks(torch.cat((sums.flatten(), count.view(1)))).split([sums.shape[1]] * 3 + [1])
+    agreement, common, size = sums
     dice = 1 - (common + DICE_SMOOTH) / (size + DICE_SMOOTH)
-    return 0.5 * (cross_entropy / count.clamp(min=1) + dice.mean()).squeeze()
+    return 0.5 * (dice.mean() - agreement.sum() / count.clamp(min=1)).squeeze()
 
 
-def weight_map(code: Tensor, weights: Tensor, normalisation: str) -> Tensor:
-    """Weight of every voxel of one stream, so that the loss is the sum of weight times cross-entropy.
+class _DiceSums(torch.autograd.Function):
+    """What cross-entropy and Dice are made of: (3, classes) sums over the voxels of log-probabilities.
+
+    With probability p, weight w and t = w where the label is the class, else 0: t log p, 2 t p, w p^2 + t.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, log_probability: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(log_probability, labels, weight)
+        sums = log_probability.new_zeros(3, log_probability.shape[1])
+        for log_p, label, w in blocks(log_probability, labels, weight):
+            w = w.unsqueeze(1)
+            t = by_class(label, len(sums[0])).mul_(w)
+            p = log_p.exp()
+            parts = (t * log_p, 2 * t * p, p.square_().mul_(w).add_(t))
+            sums += torch.stack([part.sum((0, 2)) for part in parts])
+        return sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        log_probability, labels, weight = ctx.saved_tensors
+        result = torch.empty_like(log_probability)
+        cross_entropy, common, size = gradient.unsqueeze(-1)
+        for here, log_p, label, w in blocks(result, log_probability, labels, weight):
+            # d log p + (2 t d common + 2 w p d size) p, since dp = p d log p
+            w = w.unsqueeze(1)
+            t = by_class(label, len(common)).mul_(w)
+            p = log_p.exp()
+            torch.mul(p, w, out=here).mul_(2 * size).add_(t * (2 * common)).mul_(p).add_(t.mul_(cross_entropy))
+        return result, None, None
+
+
+class _WeightedCrossEntropy(torch.autograd.Function):
+    """(N,) sums over the voxels of each crop of - weight log p at the target, p being (N, classes, ...)."""
+
+    @staticmethod
+    def forward(ctx: Any, log_probability: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(target, weight)
+        ctx.shape = log_probability.shape
+        sums = []
+        for log_p, label, w in blocks(log_probability, target, weight):
+            sums.append(by_class(label, ctx.shape[1]).mul_(w.unsqueeze(1)).mul_(log_p).sum((1, 2)))
+        return -torch.cat(sums).view(len(target), -1).sum(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        target, weight = ctx.saved_tensors
+        result = weight.new_empty(ctx.shape)
+        factor = -gradient.view(-1, *[1] * (weight.ndim - 1))
+        for here, label, w in blocks(result, target, weight * factor):
+            torch.mul(by_class(label, ctx.shape[1]), w.unsqueeze(1), out=here)
+        return result, None, None
+
+
+def region_weights(count: Tensor, weights: Tensor, normalisation: str) -> Tensor:
+    """Weight of a voxel of every code, so that the loss is the sum of weight times cross-entropy.
 
     Args:
-        code: (...) integer, 0 ignored, 1 UC foreground, 2 US, 3 DC, 4 DS, 5 UC background.
-        weights: (4,) weights of UC, US, DC, DS.
+        count: (..., 6) voxels with code 0 ignored, 1 UC foreground, 2 US, 3 DC, 4 DS, 5 UC background.
+        weights: (..., 4) weights of UC, US, DC, DS.
         normalisation: "region" divides a region's weight by its size + 1 (the released code);
             "voxel" divides every weight by the number of counted voxels + 1, so that the order of the weights
             holds for voxels.
 
     Returns:
-        float32, shape of ``code``.
+        float32, shape of ``count``.
     """
-    count = sum_over_ranks(torch.bincount(code.flatten(), minlength=6)).to(weights)
-    table = weights.new_zeros(6)
-    table[1:5] = weights
-    table[BACKGROUND_UC] = weights[0]
-    size = count if normalisation == "region" else count[1:].sum()
-    return (table / (size + 1))[code]
+    table = torch.cat((torch.zeros_like(weights[..., :1]), weights, weights[..., :1]), -1)
+    size = count if normalisation == "region" else count[..., 1:].sum(-1, keepdim=True)
+    return table / (size + 1)
 
 
 @dataclass(frozen=True)
@@ -119,7 +169,7 @@ class HeterogeneousLoss(nn.Module):
     Args:
         classes: number of classes including background.
         weights: a key of ``REGION_WEIGHTS``.
-        normalisation: "voxel" or "region", see ``weight_map``.
+        normalisation: "voxel" or "region", see ``region_weights``.
         partition: "annotation" or "networks".
         alpha, cap: see ``AdaptiveThresholds``.
         reliability: "worst-class" scales the loss by ``reliability()``, "off" leaves it as published.
@@ -179,15 +229,14 @@ class HeterogeneousLoss(nn.Module):
         Returns:
             Losses averaged over pairs (and directions), with gradient to the trained predictions only.
         """
+        labels = labels.to(torch.uint8)
         valid = labels != IGNORE
-        if pasted is None:
-            pasted = torch.zeros_like(valid[labelled:])
         self.thresholds.update(pairs, valid, labelled)
         self._measure_agreement(pseudo_labellers(pairs, symmetric), labels[:labelled])
         directions = [(a, b, SUPERVISED, REFERENCE) for a, b in pairs]
         if symmetric:
             directions += [(b, a, REFERENCE, SUPERVISED) for a, b in pairs]
-        results = [self._direction(*d, labels, valid, labelled, pasted, trust) for d in directions]
+        results = [self._direction(*d, labels, labelled, pasted, trust) for d in directions]
         loss, shares = (torch.stack(values).mean(0) for values in zip(*results))
         loss = sum_over_ranks(loss)
         if self.scaled:
@@ -208,13 +257,13 @@ class HeterogeneousLoss(nn.Module):
     def _measure_agreement(self, references: list[Branch], labels: Tensor) -> None:
         """Follow the references' overlap with the annotation over about the last ten steps, on all ranks."""
         classes = self.agreement.shape[1]
-        counted = labels != IGNORE
-        expected = labels[counted]
         now = torch.zeros_like(self.agreement)
         for reference in references:
-            predicted = reference.label[: len(labels)][counted]
-            now[0] += 2 * torch.bincount(expected[predicted == expected], minlength=classes)
-            now[1] += torch.bincount(expected, minlength=classes) + torch.bincount(predicted, minlength=classes)
+            predicted = masked(reference.label[: len(labels)], labels != IGNORE)
+            for expected, found in blocks(labels, predicted):
+                expected, found = by_class(expected, classes), by_class(found, classes)
+                now[1] += expected.sum((0, 2)) + found.sum((0, 2))
+                now[0] += 2 * expected.mul_(found).sum((0, 2))
         now = sum_over_ranks(now)
         self.agreement.lerp_(now, 0.1)
 
@@ -225,50 +274,50 @@ class HeterogeneousLoss(nn.Module):
         side: int,
         other: int,
         labels: Tensor,
-        valid: Tensor,
         labelled: int,
-        pasted: Tensor,
+        pasted: Tensor | None,
         trust: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """(2,) losses and (2, 4) region shares of training one branch by the other (and by the annotation)."""
         first, rest = slice(None, labelled), slice(labelled, None)
         with torch.no_grad():
-            teaches = torch.where(pasted, labels[rest], target.label[rest]).where(valid[rest], 0)
+            valid = labels != IGNORE
+            teaches, certainty = target.label[rest], target.confidence[rest]
+            if pasted is not None:
+                teaches = torch.where(pasted & valid[rest], labels[rest], teaches)
+                certainty = torch.maximum(certainty, pasted.to(certainty))
+            seen, confidence = trained.label[first], trained.confidence[first]
             compared = labels[first] if self.partition == "annotation" else target.label[first]
-            regions = torch.cat(
-                (
-                    region_map(
-                        trained.label[first],
-                        compared,
-                        trained.confidence[first],
-                        self.thresholds.used(LABELLED, side),
-                    ),
-                    region_map(
-                        teaches,
-                        trained.label[rest],
-                        target.confidence[rest].masked_fill(pasted, 1),
-                        self.thresholds.used(UNLABELLED, other),
-                    ),
-                )
+            codes = (
+                region_map(seen, compared, confidence, self.thresholds.used(LABELLED, side)),
+                region_map(teaches, trained.label[rest], certainty, self.thresholds.used(UNLABELLED, other)),
             )
-            expected = torch.cat((labels[first].where(valid[first], 0), teaches))
-            background = (regions == 1) & (torch.cat((trained.label[first], teaches)) == 0)
-            code = regions.masked_fill(background, BACKGROUND_UC).masked_fill(~valid, 0).long()
-            weight = torch.cat(
-                [weight_map(code[crops], self.weights[s], self.normalisation) for s, crops in ((0, first), (1, rest))]
-            )
+            background = torch.cat((seen, teaches)) == 0
+            code = torch.cat(codes)
+            code += ((code == 1) & background).view(torch.uint8) * (BACKGROUND_UC - 1)
+            code *= valid.view(torch.uint8)
+            count = _counts(code, labelled)
+            table = region_weights(count, self.weights, self.normalisation)
+            streams = zip(table, code.tensor_split([labelled]))
+            weight = torch.cat([w.index_select(0, c.flatten().int()) for w, c in streams]).view(code.shape)
             if trust is not None:
                 weight *= trust
-        cross_entropy = functional.nll_loss(trained.log_probability, expected, reduction="none")
-        weighted = weight * cross_entropy
-        loss = torch.stack((weighted[first].sum(), weighted[rest].sum()))
-        return loss, torch.stack((_shares(code[first]), _shares(code[rest].masked_fill(pasted, 0))))
+            if pasted is not None:
+                code[rest] *= (~pasted).view(torch.uint8)
+                count = _counts(code, labelled)
+            counted = count[:, 1:]
+            shares = torch.cat((counted[:, :1] + counted[:, 4:], counted[:, 1:4]), 1) / counted.sum(1, True).clamp(
+                min=1
+            )
+        expected = torch.cat((labels[first], teaches))
+        loss = _WeightedCrossEntropy.apply(trained.log_probability, expected, weight)
+        return torch.stack((loss[first].sum(), loss[rest].sum())), shares
 
 
-def _shares(code: Tensor) -> Tensor:
-    """(4,) share of UC, US, DC, DS among the counted voxels."""
-    count = sum_over_ranks(torch.bincount(code.flatten(), minlength=6))[1:].float()
-    return torch.stack((count[0] + count[4], count[1], count[2], count[3])) / count.sum().clamp(min=1)
+def _counts(code: Tensor, labelled: int) -> Tensor:
+    """(2, 6) voxels of every code in the labelled and the unlabelled stream."""
+    counts = [c.numel() - torch.count_nonzero(c ^ k) for c in code.tensor_split([labelled]) for k in range(CODES)]
+    return sum_over_ranks(torch.stack(counts).view(2, CODES))
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 from metassl.dataset import IGNORE
-from metassl.losses import REGION_WEIGHTS, HeterogeneousLoss, masked_mean, supervised_loss, weight_map
+from metassl.losses import REGION_WEIGHTS, HeterogeneousLoss, masked_mean, region_weights, supervised_loss
 from metassl.quadripartition import Branch
 from monai.losses import DiceLoss
 from torch.nn import functional
@@ -15,7 +15,7 @@ def naive_loss(trained, target, regions_of, thresholds, weights, normalisation, 
     ``regions_of``: label, other label and confidence that define the regions.
     """
     label, compared, confidence = regions_of
-    agree, confident = label == compared, confidence > thresholds[label]
+    agree, confident = label == compared, confidence > thresholds[label.long()]
     masks = [
         agree & confident & (label != 0),
         agree & confident & (label == 0),
@@ -26,7 +26,7 @@ def naive_loss(trained, target, regions_of, thresholds, weights, normalisation, 
     total = 0.0
     for mask, weight in zip(masks, [weights[0], *weights]):
         mask = mask & valid
-        per_voxel = functional.cross_entropy(trained, target, reduction="none")
+        per_voxel = functional.cross_entropy(trained, target.long(), reduction="none")
         size = mask.sum() if normalisation == "region" else valid.sum()
         total = total + weight * (per_voxel * mask).sum() / (size + 1)
     return total
@@ -114,12 +114,10 @@ def test_symmetric_loss_is_the_mean_of_both_directions():
 
 
 def test_weights_by_hand():
-    code = torch.tensor([0, 1, 1, 5, 2, 3, 4, 4])  # one ignored, two UC foreground, one UC background, US, DC, two DS
+    count = torch.tensor([1, 2, 1, 1, 2, 1])  # ignored, UC foreground, US, DC, DS, UC background
     weights = torch.tensor([8.0, 6.0, 4.0, 3.0])
-    region = weight_map(code, weights, "region")
-    assert region.tolist() == pytest.approx([0, 8 / 3, 8 / 3, 4, 3, 2, 1, 1])
-    voxel = weight_map(code, weights, "voxel")
-    assert voxel.tolist() == pytest.approx([0, 1, 1, 1, 6 / 8, 4 / 8, 3 / 8, 3 / 8])
+    assert region_weights(count, weights, "region").tolist() == pytest.approx([0, 8 / 3, 3, 2, 1, 4])
+    assert region_weights(count, weights, "voxel").tolist() == pytest.approx([0, 1, 6 / 8, 4 / 8, 3 / 8, 1])
 
 
 def test_presets_have_the_published_numbers_and_orders():
