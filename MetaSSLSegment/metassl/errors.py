@@ -1,5 +1,8 @@
 """Errors that a person can act on, each with the exit code of the process that ends with it."""
 
+from collections.abc import Sequence
+from typing import Any
+
 
 class MetaSSLError(Exception):
     """An error with a remedy.
@@ -44,3 +47,8 @@ class Stopped(MetaSSLError):
     """The user asked for a stop; what was finished so far is saved."""
 
     exit_code = 130
+
+
+def some(items: Sequence[Any], most: int = 10) -> str:
+    """The first items for a message, and how many more there are."""
+    return ", ".join(map(str, items[:most])) + (f" and {len(items) - most} more" if len(items) > most else "")

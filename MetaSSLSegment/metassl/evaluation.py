@@ -20,7 +20,7 @@ from monai.metrics import compute_average_surface_distance, compute_hausdorff_di
 
 from .checking import read_label
 from .dataset import COLOURS, IGNORE, Dataset, SegmentClass
-from .errors import InputError
+from .errors import InputError, some
 from .files import replacing, write_json
 from .images import is_image_file, read_image, same_geometry, stem
 
@@ -184,16 +184,16 @@ def evaluate_folder(
     if not predicted:
         raise InputError(
             f"No prediction in {predictions} has the name of a label in {labels}.",
-            f"Predictions: {_some(without) or 'none'}. Labels: {_some(lacking) or 'none'}.",
+            f"Predictions: {some(without) or 'none'}. Labels: {some(lacking) or 'none'}.",
         )
     if lacking and labels.is_dir():
         raise InputError(
-            f"{len(lacking)} labels in {labels} have no prediction in {predictions}: {_some(lacking)}.",
+            f"{len(lacking)} labels in {labels} have no prediction in {predictions}: {some(lacking)}.",
             "Predict them too, or compare with a folder that holds the labels of the predicted cases only.",
         )
     dataset = _dataset_of(labels, references) if labels.is_dir() else known
-    notes = [f"Predictions without a label: {_some(without)}."] if without else []
-    notes += [f"Labels without a prediction: {_some(lacking)}."] if lacking else []
+    notes = [f"Predictions without a label: {some(without)}."] if without else []
+    notes += [f"Labels without a prediction: {some(lacking)}."] if lacking else []
     rows = []
     for number, name in enumerate(predicted, 1):
         image = read_image(predicted[name])
@@ -256,7 +256,3 @@ def _spread(values: Sequence[float | None]) -> dict[str, Any]:
         "sd": (statistics.stdev(defined) if len(defined) > 1 else 0.0) if defined else None,
         "undefined": len(values) - len(defined),
     }
-
-
-def _some(names: Sequence[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

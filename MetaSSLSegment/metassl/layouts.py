@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .dataset import COLOURS, NOT_IN_NAMES, Case, Dataset, SegmentClass
-from .errors import InputError
+from .errors import InputError, some
 from .files import read_json
 from .images import dicom_series, is_image_file, read_header, stem
 from .reading import Segment, label_values, read_segments
@@ -298,7 +298,7 @@ def _pair(images: list[Path], labels: dict[str, Path], notes: list[str], test: b
 def _note_lost_labels(labels: Iterable[Path], notes: list[str]) -> None:
     lost = sorted(label.name for label in labels)
     if lost:
-        notes.append(f"{len(lost)} label(s) belong to no image and are not used: {_some(lost)}.")
+        notes.append(f"{len(lost)} label(s) belong to no image and are not used: {some(lost)}.")
 
 
 def _complete(layout: _Layout) -> list[str]:
@@ -395,7 +395,7 @@ def _find_classes(layout: _Layout, progress: Progress | None) -> list[SegmentCla
             found = set() if segments[label] else label_values(label)
             values |= {value for value in found if 1 <= value <= 255}
             if outside := sorted(value for value in found if not 1 <= value <= 255):
-                layout.notes.append(f"{label} has values that cannot be classes (1 to 255): {_some(outside)}.")
+                layout.notes.append(f"{label} has values that cannot be classes (1 to 255): {some(outside)}.")
         except InputError as error:
             layout.notes.append(f"{error} It was not used to find the classes.")
         if progress is not None:
@@ -471,7 +471,3 @@ def _test_notes(cases: Sequence[Case], found: Sequence[_Found]) -> list[str]:
     if len(test) > held_out:
         notes.append(f"{len(test) - held_out} test case(s) without a label are used as unlabelled cases.")
     return notes
-
-
-def _some(items: Sequence[Any]) -> str:
-    return ", ".join(str(item) for item in items[:5]) + (", ..." if len(items) > 5 else "")

@@ -201,11 +201,3 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
         ) from error
     name = str(metadata.get("name", folder.name))
     return Model(name, place(method, torch.device(device)).eval(), plan, job, classes, channels, thresholds, metadata)
-
-
-def list_models(folder: Path | str) -> list[Path]:
-    """Model folders at any depth below a folder, newest first."""
-    found = [
-        path.parent.parent for path in Path(folder).rglob(str(METADATA)) if (path.parent.parent / WEIGHTS).exists()
-    ]
-    return sorted(found, key=lambda path: (path / METADATA).stat().st_mtime, reverse=True)

@@ -203,14 +203,17 @@ def case_values(result: dict, metric: str) -> dict[str, float]:
 
 
 def paired(group: list[dict], base: list[dict]) -> str:
-    """Mean Dice difference over cases, seeds averaged, with its 95 % confidence interval; only seeds that both have."""
+    """Mean Dice difference over cases, with its 95 % confidence interval; only seeds that both have count."""
     seeds = {r["seed"] for r in group} & {r["seed"] for r in base}
     if not seeds:
         return ""
 
     def per_case(results: list[dict]) -> dict[str, float]:
-        found = [case_values(r, "dice") for r in results if r["seed"] in seeds]
-        return {case: statistics.fmean(values[case] for values in found) for case in found[0]}
+        found: dict[str, list[float]] = {}  # not every seed measures the same cases
+        for result in results:
+            for case, value in case_values(result, "dice").items() if result["seed"] in seeds else ():
+                found.setdefault(case, []).append(value)
+        return {case: statistics.fmean(values) for case, values in found.items()}
 
     mine, theirs = per_case(group), per_case(base)
     differences = [mine[case] - theirs[case] for case in mine]

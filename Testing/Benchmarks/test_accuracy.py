@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 
-def result(row, seed, dice, minutes=1.0):
-    """A result with one class and a Dice per case."""
+def result(row, seed, dice, minutes=1.0, first=0):
+    """A result with one class and a Dice per case; ``first`` numbers the first case."""
     rows = [
-        {"case": f"c{n}", "name": "a", "dice": d, "hd95": None if d == 0 else 2.0, "assd": 1.0}
+        {"case": f"c{first + n}", "name": "a", "dice": d, "hd95": None if d == 0 else 2.0, "assd": 1.0}
         for n, d in enumerate(dice)
     ]
     return {
@@ -48,6 +48,16 @@ def test_levers_are_compared_with_the_default_and_with_full_supervision():
     gaps = {row[1].strip(): row[7].strip() for row in cells[2:]}
     assert gaps == {accuracy.SUPERVISED: "", accuracy.FULL: "", accuracy.BASE: "25 %", "lever late": "62 %"}
     assert cells[-1][6].strip() == "+0.1500 ± 0.0980"
+
+
+def test_every_seed_may_measure_other_cases():
+    found = [
+        result(row, seed, (level + more, level), first=seed)
+        for row, more in ((accuracy.BASE, 0.0), ("lever late", 0.1))
+        for seed, level in ((0, 0.5), (1, 0.7))
+    ]
+    # late is better by 0.1 in c0, by 0 in c2, and by 0 (seed 0) and 0.1 (seed 1) in c1: mean 0.05
+    assert "+0.0500 ± 0.0566" in accuracy.table(found).splitlines()[-1]
 
 
 def test_the_cost_of_spoilt_annotations_is_that_of_the_same_row_and_seed():

@@ -128,15 +128,16 @@ def step_seconds(data: Set, repeats: int) -> dict[str, dict[str, float]]:
 
 
 def pass_seconds(data: Set, repeats: int) -> dict[str, dict[str, float]]:
-    """Pass -> network -> median seconds of 4 patches through MONAI's DynUNet as it is, and as we build it."""
+    """Pass -> network -> median seconds of 4 patches through MONAI's DynUNet as it is, and ours, also in float32."""
     plain = DynUNet(**network_arguments(data.plan.network)).to(data.device)
-    networks = {"plain": plain, "ours": place(build_network(data.plan.network), data.device)}
+    ours = place(build_network(data.plan.network), data.device)
+    chosen = choose_precision(data.device)
+    networks = {"plain": (plain, chosen), "ours": (ours, chosen), "float32": (ours, torch.float32)}
     images = torch.randn(4, 1, *PATCH, device=data.device)
-    precision = choose_precision(data.device)
     times = {kind: {name: [] for name in networks} for kind in ("forward", "forward and backward")}
     for _ in range(repeats + 2):
         for kind, found in times.items():
-            for name, network in networks.items():
+            for name, (network, precision) in networks.items():
                 begin = synchronised(data.device)
                 with torch.set_grad_enabled(kind != "forward"), autocast(data.device, precision):
                     logits = network(images)
@@ -254,6 +255,11 @@ def table(found: dict) -> str:
             f"| {kind} of 4 patches, ms, against MONAI's DynUNet as it is | {1000 * seconds['ours']:.0f} "
             f"| {1000 * seconds['plain']:.0f} | {seconds['ours'] / seconds['plain']:.2f} |"
             for kind, seconds in found["passes"].items()
+        ),
+        *(
+            f"| the same against ours in float32 | {1000 * seconds['ours']:.0f} "
+            f"| {1000 * seconds['float32']:.0f} | {seconds['ours'] / seconds['float32']:.2f} |"
+            for seconds in found["passes"].values()
         ),
         f"| supervised training, samples per second, against a MONAI tutorial loop | {speed['ours']:.2f} "
         f"| {speed['tutorial']:.2f} | {speed['ours'] / speed['tutorial']:.2f} |",

@@ -1,6 +1,5 @@
 import json
 import os
-import time
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from metassl.errors import InputError
 from metassl.files import read_json, write_json
 from metassl.job import Job
 from metassl.methods import METHODS, build_method
-from metassl.model import list_models, load_model, save_model
+from metassl.model import load_model, save_model
 from metassl.normalisation import place
 from monai.bundle import ConfigParser
 
@@ -145,15 +144,6 @@ def test_killed_while_saving_leaves_a_model(tmp_path, tiny_plan, monkeypatch, fi
     loaded = load_model(folder).method.state_dict()
     unchanged = all(torch.equal(value, loaded[name]) for name, value in old.state_dict().items())
     assert unchanged == (finished == 0)  # the weights are the first file
-
-
-def test_models_are_found_newest_first(tmp_path, tiny_plan):
-    for number, name in enumerate(("old", "new")):
-        save(tmp_path / name / "model", tiny_plan)
-        stamp = time.time() - 100 + number
-        os.utime(tmp_path / name / "model" / "configs" / "metadata.json", (stamp, stamp))
-    (tmp_path / "empty" / "model").mkdir(parents=True)
-    assert [p.parent.name for p in list_models(tmp_path)] == ["new", "old"]
 
 
 def test_metadata_is_plain_json_without_paths(saved):
