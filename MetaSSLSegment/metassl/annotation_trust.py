@@ -9,9 +9,11 @@ from .dataset import IGNORE
 from .distributed import sum_over_ranks
 from .quadripartition import Branch
 
-POWER = 20
-BELIEVED = 0.9
-"""Cases whose Dice reaches this share of the best ones' are believed fully: good annotations differ by less."""
+POWER = 8
+BELIEVED = 0.75
+"""Cases whose Dice reaches this share of the best ones' are believed fully: cases that are only hard reach it."""
+LEAST = 0.1
+"""Every case is learnt at least so much; one that can be learnt beside the others gains trust again."""
 BEST = 0.75
 """Quantile of the cases' Dice that stands for the best ones."""
 
@@ -19,10 +21,10 @@ BEST = 0.75
 class AnnotationTrust(nn.Module):
     """One factor per labelled case, from the overlap of its annotation with what the model predicts there.
 
-    trust = min(1, d / (0.9 D))^(20 ramp), d being the case's running foreground Dice, D the upper quartile of d over
-    the cases and ramp the rise of the unlabelled loss's weight: first all cases are learnt, hard ones as well. The
-    method's regions judge single voxels; an annotation that is wrong as a whole (shifted, too large, too small) shows
-    in its case's overlap. Not part of the article; see docs/benchmarks.md.
+    trust = min(1, d / (0.75 D))^(8 ramp), but at least 0.1. d is the case's running foreground Dice, D the upper
+    quartile of d over the cases and ramp the rise of the unlabelled loss's weight: first all cases are learnt, hard
+    ones as well. The method's regions judge single voxels; an annotation that is wrong as a whole (shifted, too large,
+    too small) shows in its case's overlap. Not part of the article; see docs/benchmarks.md.
 
     Args:
         cases: number of labelled cases.
@@ -34,12 +36,12 @@ class AnnotationTrust(nn.Module):
         self.register_buffer("agreement", torch.zeros(2, cases))
 
     def forward(self, cases: Sequence[int], ramp: float) -> Tensor:
-        """(n,) factors, 0 to 1, of the labelled cases with these numbers; 1 where nothing is known yet."""
+        """(n,) factors, 0.1 to 1, of the labelled cases with these numbers; 1 where nothing is known yet."""
         dice, seen = self.dice(), self.agreement[1] > 0
         if not seen.any():
             return torch.ones(len(cases), device=dice.device)
         enough = BELIEVED * dice[seen].quantile(BEST).clamp(min=1e-9)
-        return (dice / enough).clamp(max=1).pow(POWER * ramp).where(seen, 1)[list(cases)]
+        return (dice / enough).clamp(max=1).pow(POWER * ramp).clamp(min=LEAST).where(seen, 1)[list(cases)]
 
     def dice(self) -> Tensor:
         """(cases,) running Dice of annotation and prediction; 0 where nothing is known yet."""

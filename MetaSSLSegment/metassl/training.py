@@ -64,7 +64,7 @@ GRADIENT_NORM = 12.0
 CERTAIN_LOGIT = 8.0
 WARM_UP = 0.02
 """Share of the budget over which the learning rate rises linearly."""
-DOUBTED = 0.1
+DOUBTED = 0.5
 """Annotations that are trusted less than this are named to the user."""
 DIVERGED_STEPS = 20
 """So many steps in a row without a finite loss end the run."""

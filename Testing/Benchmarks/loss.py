@@ -16,8 +16,7 @@ cross-entropy and Dice on the labelled crops, plus what the candidate adds with 
 Seconds are medians of repeats in turns, so that other load on the machine meets all candidates. Extra memory is how
 far the peak rises above what the inputs take: on a CPU the resident size of a process of its own that has run the same
 loss on tiny crops before (exact to a few MiB; what the allocator keeps counts), on a GPU what torch allocated.
-Agreement is the largest relative difference of the added loss from the released one, and of its gradient (to the
-largest gradient).
+Agreement is the relative difference of the added loss from the released one, and of its gradient (Euclidean norm).
 """
 
 import argparse
@@ -202,10 +201,15 @@ def extra_memory(row: str, shape: tuple[int, ...], method: str, device: torch.de
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     for tensor in data[: 2 if method == "cps" else 1]:
         tensor.grad = torch.ones_like(tensor)  # its pages, which are no extra, are there before
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts from here
-    before = peak_resident()
+    before = reset_peak()
     run(function, data, method)
     return peak_resident() - before
+
+
+def reset_peak() -> float:
+    """Let the peak of the resident size start from here (Linux), and give it, MiB."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return peak_resident()
 
 
 def peak_resident() -> float:
@@ -223,7 +227,7 @@ def agreement(shape: tuple[int, ...], method: str, device: torch.device) -> tupl
         added.backward()
         found.append((added.item(), first.grad))
     (theirs, expected), (mine, gradient) = found
-    return abs(mine / theirs - 1), float((gradient - expected).abs().max() / expected.abs().max())
+    return abs(mine / theirs - 1), float((gradient - expected).norm() / expected.norm())
 
 
 def table(found: dict) -> str:
