@@ -9,8 +9,8 @@ from .dataset import IGNORE
 from .distributed import sum_over_ranks
 from .quadripartition import Branch
 
-POWER = 8
-BELIEVED = 0.75
+POWER = 20
+BELIEVED = 0.85
 """Cases whose Dice reaches this share of the best ones' are believed fully: cases that are only hard reach it."""
 LEAST = 0.1
 """Every case is learnt at least so much; one that can be learnt beside the others gains trust again."""
@@ -21,10 +21,10 @@ BEST = 0.75
 class AnnotationTrust(nn.Module):
     """One factor per labelled case, from the overlap of its annotation with what the model predicts there.
 
-    trust = min(1, d / (0.75 D))^(8 ramp), but at least 0.1. d is the case's running foreground Dice, D the upper
+    trust = min(1, d / (0.85 D))^(20 ramp^2), but at least 0.1. d is the case's running foreground Dice, D the upper
     quartile of d over the cases and ramp the rise of the unlabelled loss's weight: first all cases are learnt, hard
-    ones as well. The method's regions judge single voxels; an annotation that is wrong as a whole (shifted, too large,
-    too small) shows in its case's overlap. Not part of the article; see docs/benchmarks.md.
+    ones, which come later, as well. The method's regions judge single voxels; an annotation that is wrong as a whole
+    (shifted, too large, too small) shows in its case's overlap. Not part of the article; see docs/benchmarks.md.
 
     Args:
         cases: number of labelled cases.
@@ -41,7 +41,7 @@ class AnnotationTrust(nn.Module):
         if not seen.any():
             return torch.ones(len(cases), device=dice.device)
         enough = BELIEVED * dice[seen].quantile(BEST).clamp(min=1e-9)
-        return (dice / enough).clamp(max=1).pow(POWER * ramp).clamp(min=LEAST).where(seen, 1)[list(cases)]
+        return (dice / enough).clamp(max=1).pow(POWER * ramp**2).clamp(min=LEAST).where(seen, 1)[list(cases)]
 
     def dice(self) -> Tensor:
         """(cases,) running Dice of annotation and prediction; 0 where nothing is known yet."""
