@@ -2,7 +2,7 @@
 # make test    all tests but the slow ones (make test-slow: only those; make test-all: both)
 # make package SLICER_VERSION=5.12    the archive for "Install from file" in the Extensions Manager of that Slicer
 # make screenshots    the pictures of the README, from the module's panel on the sample
-# make bench    speed of the loss, of training and start-up; rewrites the tables of docs/benchmarks.md
+# make bench    speed of the loss, training, inference and start-up; rewrites the tables of docs/benchmarks.md
 # make lint, make accuracy DATA=folder, make clean
 # PYTHON=python3.12 chooses the interpreter, PIP_FLAGS is handed to pip (such as an index with CPU builds of torch).
 
@@ -42,6 +42,7 @@ screenshots: $(INSTALLED_MODULE)
 bench: $(INSTALLED_MODULE)
 	$(BIN)/python Testing/Benchmarks/loss.py --table docs/benchmarks.md
 	$(BIN)/python Testing/Benchmarks/training.py --table docs/benchmarks.md
+	$(BIN)/python Testing/Benchmarks/inference.py --table docs/benchmarks.md
 	$(BIN)/python Testing/Benchmarks/startup.py --table docs/benchmarks.md
 
 accuracy: $(INSTALLED)

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, combinations
 
 import numpy as np
 import SimpleITK as sitk
 import torch
-from monai.inferers import sliding_window_inference
 from skimage.measure import label as connected_components
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from .normalisation import place
 from .plan import Plan
 from .preprocessing import to_grid
 from .quadripartition import region_map
+from .windows import blend
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,18 @@ def predict_volume(
 ) -> VolumePrediction:
     """Segment one case.
 
-    The probabilities of both predictions are brought back onto the input's grid one class at a time, so that never all
-    classes are held at the input's resolution. The label is that of the reference prediction, or of the mean of both
-    for symmetric methods; so is the confidence. Regions are seen from the reference.
+    The label is that of the reference prediction, or of the mean of both for symmetric methods; so is the confidence.
+    Regions are seen from the reference. Without regions only the networks that the label needs are asked.
+
+    When the network's grid has the input's voxels, they are decided as soon as all windows over them are done, and the
+    probabilities of the whole volume are never held. Else they are brought back onto the input's grid class by class.
 
     Args:
         model: a loaded model.
         images: float32 channels of one geometry, any spacing, orientation and size.
         regions, confidence: which of these to make.
         overlap: of neighbouring windows, 0 to below 1.
-        mirror: average over mirrored views along the axes that the model was trained with.
+        mirror: average over mirrored views of every window, along the axes that the model was trained with.
         keep_largest: keep only the largest connected component of every class.
         progress: called with finished and all windows.
         should_stop: asked after every window.
@@ -73,34 +76,41 @@ def predict_volume(
         OutOfMemoryError: not even the CPU has enough memory.
     """
     array, grid = to_grid(images, model.plan)
+    grid = sitk.Cast(grid, sitk.sitkUInt8)  # only its geometry is used, so its voxels may be small
     axes = [MIRROR_AXES[name] for name in model.job.mirror] if mirror else []
-    windows = _passes(array.shape[1:], model.plan.patch, overlap, axes)
-    labelling = LABELLING[model.method.label_from]
+    aligned = _same_voxels(grid, images[0])
+    decide = partial(
+        _decide,
+        label_from=model.method.label_from,
+        thresholds=model.thresholds if regions else None,
+        confidence=confidence,
+    )
 
-    def compute(device: torch.device) -> Tensor:
-        predict = _watched(model.method, windows, progress, should_stop)
+    def compute(device: torch.device) -> dict[str, Tensor]:
         precision = choose_precision(device, model.job.precision)
-        wanted = _both if regions else labelling
-        return _probabilities(predict, wanted, array, model.plan, device, precision, overlap, axes)
+        predict = _pass(model.method, regions, device, precision, axes, should_stop)
+        slabs = blend(predict, torch.from_numpy(array), model.plan.patch, overlap, device, progress)
+        return _joined(map(decide if aligned else _half, slabs), array.shape[1])
 
-    probabilities = _within_memory(compute, model, warn)
-    region = None
-    if regions:
-        supervised, reference = probabilities.chunk(2)
-        label, certainty = _argmax_on(images[0], grid, map(labelling, supervised, reference))
-        seen = (label, certainty) if labelling is _reference else _argmax_on(images[0], grid, reference)
-        other, _ = _argmax_on(images[0], grid, supervised)
-        region = region_map(*(torch.from_numpy(a) for a in (seen[0], other, seen[1])), model.thresholds).numpy()
-    else:
-        label, certainty = _argmax_on(images[0], grid, probabilities)
+    def bring(probability: Tensor) -> Tensor:
+        return _onto(images[0], like(probability.float().numpy(), grid))
+
+    found = _within_memory(compute, model, warn)
+    if not aligned:
+        found = decide(found["half"], bring=bring)
+    label = found["label"].numpy()
     if keep_largest:
         label = largest_components(label)
     values = np.array([0, *(c.value for c in model.classes)], np.uint8)
-    return VolumePrediction(
-        like(values[label], images[0]),
-        like(region, images[0]) if region is not None else None,
-        like(certainty, images[0]) if confidence else None,
-    )
+    found["label"] = torch.from_numpy(values[label])
+
+    def image_of(name: str) -> sitk.Image | None:
+        if name not in found:
+            return None
+        array = found.pop(name).numpy()
+        return _reordered(array, grid, images[0]) if aligned else like(array, images[0])
+
+    return VolumePrediction(image_of("label"), image_of("region"), image_of("confidence"))
 
 
 def predict_labels(
@@ -108,95 +118,121 @@ def predict_labels(
 ) -> np.ndarray:
     """Class indices (k, j, i) of network input (channels, k, j, i) on the network's own grid."""
     method.eval()
-    wanted = LABELLING[method.label_from]
-    return _probabilities(method.predict, wanted, array, plan, device, precision, 0.5, []).argmax(0).numpy()
+    predict = _pass(method, False, device, precision)
+    slabs = blend(predict, torch.from_numpy(array), plan.patch, 0.5, device)
+    return _joined(map(_decide, slabs), array.shape[1])["label"].numpy()
 
 
-def _both(supervised: Tensor, reference: Tensor) -> Tensor:
-    return torch.cat((supervised, reference), 1)
-
-
-def _reference(supervised: Tensor, reference: Tensor) -> Tensor:
-    return reference
-
-
-def _average(supervised: Tensor, reference: Tensor) -> Tensor:
-    return (supervised + reference) / 2
-
-
-LABELLING = {"reference": _reference, "average": _average}
-"""``Method.label_from`` -> the probabilities that give the label, from those of the two predictions."""
-
-
-@torch.no_grad()
-def _probabilities(
-    predict: Callable[[Tensor], tuple[Tensor, Tensor]],
-    wanted: Callable[[Tensor, Tensor], Tensor],
-    array: np.ndarray,
-    plan: Plan,
+def _pass(
+    method: Method,
+    both: bool,
     device: torch.device,
     precision: torch.dtype,
-    overlap: float,
-    mirror_axes: Sequence[int],
-) -> Tensor:
-    """Stitch what is wanted of the two predictions' probabilities (N, classes, k, j, i) in every window.
+    mirror_axes: Sequence[int] = (),
+    should_stop: Callable[[], bool] | None = None,
+) -> Callable[[Tensor], Tensor]:
+    """From windows (n, C, k, j, i) to probabilities (n, channels, k, j, i) float32.
 
-    Returns:
-        (channels, k, j, i) float32 on the CPU, with the channels that ``wanted`` makes.
+    The channels are the classes of the supervised prediction followed by those of the reference (``both``), or the
+    classes of the prediction that gives the label. With mirror axes they are averaged over all mirrored views.
     """
-
-    def window(images: Tensor) -> Tensor:
-        with autocast(device, precision):
-            pair = predict(images)
-        return wanted(*(logits.float().softmax(1) for logits in pair))
-
-    total = None
     flips = list(chain.from_iterable(combinations(mirror_axes, n) for n in range(len(mirror_axes) + 1)))
-    image = torch.from_numpy(array)[None]
-    for flip in flips:
-        dims = [axis + 2 for axis in flip]
-        result = sliding_window_inference(
-            image.flip(dims) if dims else image,
-            plan.patch,
-            sw_batch_size=1,
-            predictor=window,
-            overlap=overlap,
-            mode="gaussian",
-            sw_device=device,
-            device=torch.device("cpu"),
-        )
-        result = result.flip(dims) if dims else result
-        total = result if total is None else total.add_(result)
-    return total[0].div_(len(flips))
 
+    def probabilities(images: Tensor) -> Tensor:
+        with autocast(device, precision):
+            logits = method.predict(images) if both else method.label_logits(images)
+        found = [values.float().softmax(1) for values in logits]
+        return torch.cat(found, 1) if both else sum(found) / len(found)
 
-def _passes(size: Sequence[int], patch: Sequence[int], overlap: float, mirror_axes: Sequence[int]) -> int:
-    """Number of windows that MONAI's sliding window will ask for."""
-    count = 2 ** len(mirror_axes)
-    for n, p in zip(size, patch):
-        step = p if p >= n else max(1, int(p * (1 - overlap)))
-        count *= -(-(max(n, p) - p) // step) + 1
-    return count
-
-
-def _watched(method: Method, total: int, progress, should_stop) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """The method's ``predict``, counting windows and listening for a stop."""
-    done = 0
-
-    def predict(images: Tensor) -> tuple[Tensor, Tensor]:
-        nonlocal done
-        if should_stop and should_stop():
-            raise Stopped("Stopped while segmenting.")
-        result = method.predict(images)
-        done += len(images)
-        if progress:
-            progress(min(done, total), total)
-        return result
+    @torch.no_grad()
+    def predict(images: Tensor) -> Tensor:
+        total = None
+        for flip in flips:
+            if should_stop and should_stop():
+                raise Stopped("Stopped while segmenting.")
+            dims = [axis + 2 for axis in flip]
+            result = probabilities(images.flip(dims)).flip(dims) if dims else probabilities(images)
+            total = result if total is None else total.add_(result)
+        return total.div_(len(flips))
 
     return predict
 
 
-def _within_memory(compute: Callable[[torch.device], Tensor], model: Model, warn) -> Tensor:
+def _decide(
+    probabilities: Tensor,
+    label_from: str = "reference",
+    thresholds: Tensor | None = None,
+    confidence: bool = False,
+    bring: Callable[[Tensor], Tensor] = Tensor.float,
+) -> dict[str, Tensor]:
+    """What is said of every voxel, decided one class after the other.
+
+    Args:
+        probabilities: (channels, k, j, i) as ``_pass`` makes them, of both predictions when there are thresholds.
+        label_from: see ``Method``.
+        thresholds: (classes,); None: no regions.
+        confidence: whether to give it.
+        bring: brings one class (k, j, i) to where it is decided.
+
+    Returns:
+        On the CPU, (k, j, i): "label" uint8 class indices; "confidence" float32 in 0-1, when wanted; "region" uint8,
+        when there are thresholds.
+    """
+    found = {}
+    if thresholds is None:
+        ((label, certainty),) = _highest((bring(p),) for p in probabilities)
+    else:
+        classes = ((bring(p), bring(q)) for p, q in zip(*probabilities.chunk(2)))
+        if label_from == "average":
+            classes = ((p, q, (p + q) / 2) for p, q in classes)
+        (other, _), seen, *mean = _highest(classes)
+        label, certainty = mean[0] if mean else seen
+        found["region"] = region_map(seen[0], other, seen[1], thresholds).cpu()
+    found["label"] = label.cpu()
+    if confidence:
+        found["confidence"] = certainty.cpu()
+    return found
+
+
+def _highest(classes: Iterable[Sequence[Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Class index (uint8) and value, at most 1, of the highest probability in each of some predictions.
+
+    Args:
+        classes: of every class its probability in each of the predictions. Among equals the first class wins; where a
+            probability is not a number, the value is none and the class the first.
+    """
+    found = []
+    for k, predictions in enumerate(classes):
+        if k == 0:
+            found = [(torch.zeros_like(p, dtype=torch.uint8), p.clone()) for p in predictions]
+            continue
+        for (label, highest), probability in zip(found, predictions):
+            label.masked_fill_(probability > highest, k)
+            torch.maximum(highest, probability, out=highest)
+    return [(label, highest.clamp_(0, 1)) for label, highest in found]
+
+
+def _half(probabilities: Tensor) -> dict[str, Tensor]:
+    """Probabilities in half precision, exact to 0.00025."""
+    return {"half": probabilities.half()}
+
+
+def _joined(slabs: Iterable[dict[str, Tensor]], planes: int) -> dict[str, Tensor]:
+    """Slabs (..., k, j, i) as whole volumes of so many planes on the CPU; no slab outlives the next one."""
+    whole: dict[str, Tensor] = {}
+    done = 0
+    for slab in slabs:
+        for name, part in slab.items():
+            if name not in whole:
+                whole[name] = torch.empty((*part.shape[:-3], planes, *part.shape[-2:]), dtype=part.dtype)
+            whole[name].narrow(-3, done, part.shape[-3]).copy_(part)
+        done += part.shape[-3]
+    return whole
+
+
+def _within_memory(
+    compute: Callable[[torch.device], dict[str, Tensor]], model: Model, warn: Callable[[str], None] | None
+) -> dict[str, Tensor]:
     """Compute on the model's device; when its memory is too small, on the CPU.
 
     Raises:
@@ -221,33 +257,32 @@ def _within_memory(compute: Callable[[torch.device], Tensor], model: Model, warn
     )
 
 
-def _argmax_on(target: sitk.Image, grid: sitk.Image, probabilities: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Class index (uint8) and its probability (float32) on the target's grid, resampled class by class.
-
-    Args:
-        target: the grid to come back to.
-        grid: geometry of the probabilities.
-        probabilities: (k, j, i) of each class.
-    """
-    label, highest = None, None
-    for k, probability in enumerate(probabilities):
-        resampled = _onto(target, like(probability.numpy(), grid))
-        if label is None:
-            label, highest = np.zeros(resampled.shape, np.uint8), resampled.copy()
-            continue
-        better = resampled > highest
-        label[better] = k
-        np.maximum(highest, resampled, out=highest)
-    return label, highest.clip(0, 1)
+def _same_voxels(grid: sitk.Image, target: sitk.Image) -> bool:
+    """Whether two grids consist of the same voxels, whatever the order and direction of their axes."""
+    if grid.GetNumberOfPixels() != target.GetNumberOfPixels():
+        return False
+    corner = (0, 0, 0)
+    places = [
+        target.TransformPhysicalPointToContinuousIndex(grid.TransformIndexToPhysicalPoint(index))
+        for index in (corner, (1, 0, 0), (0, 1, 0), (0, 0, 1))
+    ]
+    return bool(np.allclose(places, np.round(places), atol=1e-4))
 
 
-def _onto(target: sitk.Image, image: sitk.Image) -> np.ndarray:
+def _reordered(array: np.ndarray, grid: sitk.Image, target: sitk.Image) -> sitk.Image:
+    """The array (k, j, i) of a grid as an image with the geometry of a target that has the same voxels."""
+    if grid.GetSize() == target.GetSize() and grid.GetDirection() == target.GetDirection():
+        return like(array, target)
+    return sitk.Resample(like(array, grid), target, sitk.Transform(), sitk.sitkNearestNeighbor)
+
+
+def _onto(target: sitk.Image, image: sitk.Image) -> Tensor:
     """Linear resampling of the image onto the target's grid; voxels at the rim take the nearest value."""
     resampler = sitk.ResampleImageFilter()
     resampler.SetReferenceImage(target)
     resampler.SetInterpolator(sitk.sitkLinear)
     resampler.SetUseNearestNeighborExtrapolator(True)
-    return sitk.GetArrayFromImage(resampler.Execute(image))
+    return torch.from_numpy(sitk.GetArrayFromImage(resampler.Execute(image)))
 
 
 def largest_components(label: np.ndarray) -> np.ndarray:

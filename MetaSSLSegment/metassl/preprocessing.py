@@ -98,13 +98,13 @@ def normalise(array: np.ndarray, rule: Intensity) -> np.ndarray:
     if rule.scheme == "ct":
         return (np.clip(array, rule.lower, rule.upper) - rule.mean) / max(rule.std, 1e-6)
     lowest = array.min()
-    inside = array[array > lowest] if (array == lowest).mean() > 0.25 else array
-    low, high = np.percentile(inside, (0.5, 99.5))
+    inside = array[array > lowest] if 0.25 < (array == lowest).mean() < 1 else array
+    low, high = (float(v) for v in np.percentile(inside, (0.5, 99.5)))
     if high <= low:  # nearly everything has one value
         low, high = float(inside.min()), float(inside.max())
-    typical = np.clip(inside, low, high).astype(np.float64)
-    scaled = (np.clip(array, min(lowest, low), high) - typical.mean()) / max(typical.std(), 1e-12)
-    return scaled.astype(np.float32).clip(-20, 20)
+    typical = np.clip(inside, low, high)
+    mean, std = (float(f(typical, dtype=np.float64)) for f in (np.mean, np.std))  # Python's floats: all stays float32
+    return ((np.clip(array, min(lowest, low), high) - mean) / max(std, 1e-12)).clip(-20, 20)
 
 
 def build_cache(

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from metassl import inference
 from metassl.dataset import SegmentClass
 from metassl.errors import OutOfMemoryError, Stopped
-from metassl.inference import _passes, _within_memory, largest_components, predict_labels, predict_volume
+from metassl.inference import _within_memory, largest_components, predict_labels, predict_volume
 from metassl.job import Job
-from metassl.methods import Method, Predictions
+from metassl.methods import METHODS, Method, Predictions, build_method
 from metassl.model import Model
 from metassl.plan import Intensity, NetworkPlan, Plan
+from metassl.windows import windows_of
 
 ROTATED = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 FLIPPED = (-1.0, 0, 0, 0, 1.0, 0, 0, 0, -1.0)
@@ -147,7 +149,7 @@ def test_progress_counts_every_window_and_ends_at_all(size, overlap):
     image, _ = volume(size)
     seen = []
     predict_volume(model_of(), [image], overlap=overlap, progress=lambda done, total: seen.append((done, total)))
-    total = _passes(size, (16, 16, 16), overlap, [])
+    total = len(windows_of(size, (16, 16, 16), overlap))
     assert seen == [(n, total) for n in range(1, total + 1)]
 
 
@@ -157,8 +159,87 @@ def test_mirrored_views_are_averaged_along_the_trained_axes():
     result = predict_volume(
         model_of(mirror=("LR", "IS")), [image], mirror=True, progress=lambda done, total: seen.append((done, total))
     )
-    assert seen[-1][0] == seen[-1][1] == 4 * _passes((20, 24, 28), (16, 16, 16), 0.5, [])
+    assert seen[-1][0] == seen[-1][1] == len(windows_of((20, 24, 28), (16, 16, 16), 0.5))
     assert (sitk.GetArrayFromImage(result.labelmap) == box * 7).all()
+
+
+def test_mirrored_views_of_one_window_by_hand(monkeypatch):
+    ramp = torch.linspace(-1, 1, 16)  # what the network says depends on the place in its window
+
+    def predict(self, images):
+        logits = torch.cat((-images * ramp, images * ramp, torch.full_like(images, -50)), 1)
+        return logits, logits
+
+    monkeypatch.setattr(Brightness, "predict", predict)
+    array = np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32)
+    model = model_of(intensity=UNCHANGED, mirror=("LR",))
+    result = predict_volume(model, [sitk.GetImageFromArray(array)], mirror=True)
+    one = torch.sigmoid(2 * torch.from_numpy(array) * ramp)
+    bright = (one + torch.sigmoid(2 * torch.from_numpy(array) * ramp.flip(0))) / 2
+    expected = torch.maximum(bright, 1 - bright).numpy()
+    assert sitk.GetArrayFromImage(result.confidence) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "direction", "held"),
+    [((1.0, 1.0, 1.0), FLIPPED, False), ((1.0, 1.0, 1.0), PERMUTED, False), ((1.0, 1.0, 1.5), ROTATED, True)],
+    ids=["flipped", "permuted", "other spacing"],
+)
+def test_probabilities_of_the_whole_volume_are_held_only_for_resampling(monkeypatch, spacing, direction, held):
+    kept = []
+    half = inference._half
+    monkeypatch.setattr(inference, "_half", lambda slab: kept.append(slab.shape[1]) or half(slab))
+    image, _ = volume(spacing=spacing, direction=direction)
+    predict_volume(model_of(), [image])
+    assert bool(kept) == held
+
+
+def test_half_precision_does_not_show():
+    image, _ = volume(spacing=(1.0, 1.0, 2.0))
+    model = model_of(shift=0.3, intensity=Intensity("ct", -1000.0, 1000.0, 50.0, 120.0))
+    found = predict_volume(model, [image])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "_half", lambda slab: {"half": slab})
+        exact = predict_volume(model, [image])
+    confidence, expected = (sitk.GetArrayFromImage(p.confidence) for p in (found, exact))
+    assert 0 < np.abs(confidence - expected).max() < 1e-3
+    assert (sitk.GetArrayFromImage(found.labelmap) == sitk.GetArrayFromImage(exact.labelmap)).mean() > 0.999
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.0, 1.5)])
+def test_where_the_network_gives_no_number_the_label_is_background_without_confidence(monkeypatch, spacing):
+    def predict(self, images):
+        logits = torch.cat((-images, images, torch.full_like(images, -50)), 1)
+        logits[images.expand_as(logits) > 2] = torch.nan
+        return logits, logits
+
+    monkeypatch.setattr(Brightness, "predict", predict)
+    image, box = volume(spacing=spacing)
+    found = predict_volume(model_of(), [image])
+    assert np.isnan(sitk.GetArrayFromImage(found.confidence)[box == 1]).all()
+    assert (sitk.GetArrayFromImage(found.labelmap) == 0).all()
+    assert np.isfinite(sitk.GetArrayFromImage(found.confidence)[0, 0]).all()
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_without_regions_every_method_says_the_same_with_fewer_passes(name, tiny_plan):
+    torch.manual_seed(0)
+    method = build_method(tiny_plan, Job(method=name)).eval()
+    if name == "mean-teacher":
+        for parameter in method.teacher.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    passes = []
+    for part in method.children():
+        part.register_forward_hook(lambda _, inputs, __: passes.append(len(inputs[0])))
+    images = torch.randn(1, 1, 8, 8, 8)
+    with torch.no_grad():
+        supervised, reference = (logits.softmax(1) for logits in method.predict(images))
+        passes.clear()
+        found = [logits.softmax(1) for logits in method.label_logits(images)]
+    expected = reference if method.label_from == "reference" else (supervised + reference) / 2
+    assert (sum(found) / len(found)).numpy() == pytest.approx(expected.numpy(), abs=1e-3)
+    if method.label_from == "reference":
+        assert passes == [1]
 
 
 def test_a_stop_is_heard_between_windows():
@@ -214,9 +295,9 @@ def test_too_little_memory_on_a_gpu_falls_back_to_the_cpu():
     def compute(device):
         if device == gpu:
             raise torch.OutOfMemoryError("CUDA out of memory (injected)")
-        return torch.ones(1)
+        return {"label": torch.ones(1)}
 
-    assert _within_memory(compute, model, said.append).item() == 1
+    assert _within_memory(compute, model, said.append)["label"].item() == 1
     assert cpu in moves and moves[-1] == gpu  # the model is left where it was
     assert said == ["Not enough memory on cuda:0; segmenting on the CPU, which takes longer."]
 

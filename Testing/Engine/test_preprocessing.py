@@ -36,6 +36,11 @@ def test_zscore_has_mean_zero_and_deviation_one():
     assert abs(result.mean()) < 0.01 and abs(result.std() - 1) < 0.01
 
 
+def test_a_volume_of_one_value_becomes_zero():
+    result = normalise(np.full((4, 5, 6), 7.0), ZSCORE)
+    assert result.dtype == np.float32 and not result.any()
+
+
 def test_zscore_does_not_depend_on_the_scale_of_the_intensities():
     array = np.random.default_rng(0).normal(300, 50, (12, 12, 12))
     assert np.allclose(normalise(array, ZSCORE), normalise(array * 0.01 + 7, ZSCORE), atol=1e-4)

@@ -97,3 +97,8 @@ class Method(nn.Module, ABC):
         The same images always give the same logits. A method whose label comes from one network only must not be
         made slower by this than two passes.
         """
+
+    def label_logits(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Inference without regions: the logits whose mean probability gives the label."""
+        supervised, reference = self.predict(images)
+        return (reference,) if self.label_from == "reference" else (supervised, reference)

@@ -55,3 +55,6 @@ class MeanTeacher(Method):
 
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self.network(images), self.teacher(images)
+
+    def label_logits(self, images: Tensor) -> tuple[Tensor, ...]:
+        return (self.teacher(images),)

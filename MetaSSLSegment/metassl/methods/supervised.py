@@ -16,3 +16,6 @@ class Supervised(Method):
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         both = self.network(torch.cat((perturb(images), images)))
         return both.chunk(2)
+
+    def label_logits(self, images: Tensor) -> tuple[Tensor, ...]:
+        return (self.network(images),)

@@ -1,0 +1,230 @@
+"""Time and memory of segmenting one large volume, against MONAI's sliding window with the same network and settings.
+
+    python Testing/Benchmarks/inference.py [--size 256] [--repeats 1] [--threads 1] [--table docs/benchmarks.md]
+
+A synthetic volume of --size voxels per axis, the small network that is planned for it, with random weights, windows
+that overlap by half, Gaussian weights, bf16 where the processor has it. Every candidate goes from the image in memory
+to its results in memory, and begins with the same preparation of the image:
+
+- MONAI: ``sliding_window_inference`` with MONAI's DynUNet, result on the CPU, argmax;
+- MONAI, two networks: one run after the other, both results held, as regions need them;
+- labels: ``predict_volume`` of a Mean Teacher, labels only (one network);
+- everything: ``predict_volume`` with labels, regions and confidence (two networks), of a Mean Teacher and of CPS.
+
+Times: all in one process, in turns; medians; those of two networks are compared with twice that of MONAI's one. Memory:
+each in a process of its own, two at a time, how far the resident size rises above what it was with image and model
+loaded (Linux). Agreement, in float32 on a smaller volume: largest difference of the confidence from the probability
+that MONAI's sliding window averages, and share of voxels with the same label.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from accuracy import machine, put_between_marks
+from loss import peak_resident, reset_peak
+from metassl.dataset import Case, Dataset, SegmentClass
+from metassl.devices import autocast, choose_precision
+from metassl.inference import predict_volume
+from metassl.job import Job
+from metassl.methods import build_method
+from metassl.model import Model, load_model, save_model
+from metassl.networks import network_arguments
+from metassl.planning import make_plan
+from metassl.preprocessing import to_grid
+from monai.inferers import sliding_window_inference
+from monai.networks.nets import DynUNet
+from torch import nn
+
+MARK = "<!-- inference table -->"
+CPU = torch.device("cpu")
+PEERS = {1: "MONAI", 2: "MONAI, two networks"}
+"""Number of networks -> row."""
+CANDIDATES = {
+    PEERS[1]: ("mean-teacher", 1),
+    PEERS[2]: ("mean-teacher", 2),
+    "labels": ("mean-teacher", 1),
+    "everything, Mean Teacher": ("mean-teacher", 2),
+    "everything, CPS": ("cps", 2),
+}
+"""Row -> method of its model, number of networks that it asks."""
+
+
+def make_models(folder: Path, size: int) -> None:
+    """Models with random weights, planned for volumes of this size, as ``metassl train`` saves them."""
+    sitk.WriteImage(sitk.Image([size] * 3, sitk.sitkUInt8), folder / "case.mha")
+    case = Case("case", (str(folder / "case.mha"),), str(folder / "case.mha"), "labelled")
+    classes = (SegmentClass("front", 1, (255, 0, 0)), SegmentClass("back", 2, (0, 0, 255)))
+    dataset = Dataset(name="bench", channels=("MR",), classes=classes, cases=(case,))
+    for name in {method for method, _ in CANDIDATES.values()}:
+        job = Job(method=name, network="small")
+        plan = make_plan(dataset, job)
+        method = build_method(plan, job)
+        if name == "mean-teacher":
+            for parameter in method.teacher.parameters():  # a student that has learned differs
+                parameter.data += 0.01 * torch.randn_like(parameter)
+        thresholds = torch.full((1 + len(classes),), 0.4)
+        save_model(folder / name, method, plan=plan, job=job, dataset=dataset, thresholds=thresholds, provenance={})
+
+
+def volume(size: int) -> sitk.Image:
+    """Noise with structures of several sizes, so that no window is empty."""
+    random = np.random.default_rng(0)
+    array = random.normal(size=(size,) * 3).astype(np.float32)
+    for scale in (8, 32):
+        coarse = random.normal(size=(-(-size // scale),) * 3).astype(np.float32)
+        for axis in range(3):
+            coarse = coarse.repeat(scale, axis)
+        array += coarse[:size, :size, :size]
+    return sitk.GetImageFromArray(array)
+
+
+def plain(model: Model, network: nn.Module) -> nn.Module:
+    """One of the model's networks as MONAI builds it."""
+    result = DynUNet(**network_arguments(model.plan.network)).eval()
+    result.load_state_dict(network.state_dict())
+    return result
+
+
+def sliding_window(model: Model, predictor: Callable, image: sitk.Image) -> torch.Tensor:
+    """(channels, k, j, i) float32 of MONAI's sliding window."""
+    array, _ = to_grid([image], model.plan)
+    with torch.no_grad(), autocast(CPU, choose_precision(CPU, model.job.precision)):
+        return sliding_window_inference(
+            torch.from_numpy(array)[None], model.plan.patch, 1, predictor, overlap=0.5, mode="gaussian", device=CPU
+        )[0]
+
+
+def candidate(row: str, folder: Path) -> Callable[[sitk.Image], object]:
+    """From an image to the results of one row."""
+    method, count = CANDIDATES[row]
+    model = load_model(folder / method)
+    if row in PEERS.values():
+        networks = [plain(model, network) for network in (model.method.network, model.method.teacher)[-count:]]
+        return lambda image: [sliding_window(model, n, image) for n in networks][-1].argmax(0)
+    everything = count == 2
+    return lambda image: predict_volume(model, [image], regions=everything, confidence=everything)
+
+
+def seconds_of(folder: Path, size: int, repeats: int) -> dict[str, float]:
+    """Row -> median seconds; that of the peer with two networks is left out."""
+    segment = {row: candidate(row, folder) for row in CANDIDATES if row != PEERS[2]}
+    small, image = volume(32), volume(size)
+    for run in segment.values():
+        run(small)
+    times: dict[str, list[float]] = {row: [] for row in segment}
+    for _ in range(repeats):
+        for row, run in segment.items():
+            begin = time.perf_counter()
+            run(image)
+            times[row].append(time.perf_counter() - begin)
+    return {row: statistics.median(found) for row, found in times.items()}
+
+
+def memory_of(row: str, folder: Path, size: int) -> float:
+    """MiB that a row takes beyond image and model; only right in a process of its own."""
+    run, image = candidate(row, folder), volume(size)
+    before = reset_peak()
+    run(image)
+    return peak_resident() - before
+
+
+def agreement(folder: Path) -> dict[str, float]:
+    """Largest difference of the confidence from MONAI's, and smallest share of voxels with the same label."""
+    differences, same = [], []
+    for method in ("mean-teacher", "cps"):
+        model = load_model(folder / method)
+        model = replace(model, job=replace(model.job, precision="fp32"))
+        networks = (model.method.teacher,) if method == "mean-teacher" else (model.method.network, model.method.second)
+        image = volume(3 * max(model.plan.patch) // 2)
+        peers = [
+            sliding_window(model, nn.Sequential(plain(model, network), nn.Softmax(1)), image) for network in networks
+        ]
+        confidence, label = (sum(peers) / len(peers)).max(0)
+        found = predict_volume(model, [image])
+        differences.append(np.abs(sitk.GetArrayFromImage(found.confidence) - confidence.numpy()).max())
+        same.append((sitk.GetArrayFromImage(found.labelmap) == label.numpy()).mean())
+    return {"probability": float(max(differences)), "same label": float(min(same))}
+
+
+def table(found: dict) -> str:
+    """Markdown."""
+    seconds, memory, same = found["seconds"], found["MiB"], found["agreement"]
+    lines = [
+        f"{found['machine']}, {found['threads']} thread(s), {found['size']}^3 voxels, patch "
+        f"{' x '.join(map(str, found['patch']))}, medians of {found['repeats']}",
+        "",
+        "| | s | time against as many runs of MONAI | peak MiB | memory against as many networks with MONAI |",
+        "|---|---|---|---|---|",
+    ]
+    for row, (_, networks) in CANDIDATES.items():
+        taken = seconds.get(row, networks * seconds[PEERS[1]])
+        lines.append(
+            f"| {row} | {taken:.1f} | {taken / networks / seconds[PEERS[1]]:.2f} "
+            f"| {memory[row]:.0f} | {memory[row] / memory[PEERS[networks]]:.2f} |"
+        )
+    lines += [
+        "",
+        f"In float32: largest difference from MONAI's probabilities {same['probability']:.0e}, voxels with the same "
+        f"label {100 * same['same label']:.3f} %.",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure everything, write the JSON and the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=256, help="voxels per axis")
+    parser.add_argument("--repeats", type=int, default=1, help="runs per time")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/inference.json"))
+    parser.add_argument("--table", type=Path, help="document whose table is replaced")
+    parser.add_argument("--memory-of", nargs=2, metavar=("ROW", "FOLDER"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.memory_of:
+        row, folder = args.memory_of
+        print(memory_of(row, Path(folder), args.size))
+        return
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        make_models(folder, args.size)
+
+        def memory(row: str) -> float:
+            options = ("--size", str(args.size), "--threads", str(args.threads), "--memory-of", row, temporary)
+            command = [sys.executable, __file__, *options]
+            return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+        with ThreadPoolExecutor(2) as pool:
+            peaks = dict(zip(CANDIDATES, pool.map(memory, CANDIDATES)))
+        found = {
+            "machine": machine(),
+            "threads": args.threads,
+            "size": args.size,
+            "patch": load_model(folder / "cps").plan.patch,
+            "repeats": args.repeats,
+            "seconds": seconds_of(folder, args.size, args.repeats),
+            "MiB": peaks,
+            "agreement": agreement(folder),
+        }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    print(table(found))
+    if args.table:
+        put_between_marks(args.table, MARK, table(found))
+
+
+if __name__ == "__main__":
+    main()
