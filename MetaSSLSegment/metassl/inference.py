@@ -21,6 +21,7 @@ from .normalisation import place
 from .plan import Plan
 from .preprocessing import to_grid
 from .quadripartition import region_map
+from .voxels import keep_higher
 from .windows import blend
 
 
@@ -207,8 +208,7 @@ def _highest(classes: Iterable[Sequence[Tensor]]) -> list[tuple[Tensor, Tensor]]
             found = [(torch.zeros_like(p, dtype=torch.uint8), p.clone()) for p in predictions]
             continue
         for (label, highest), probability in zip(found, predictions):
-            label.masked_fill_(probability > highest, k)
-            torch.maximum(highest, probability, out=highest)
+            keep_higher(label, highest, probability, k)
     return [(label, highest.clamp_(0, 1)) for label, highest in found]
 
 

@@ -232,11 +232,11 @@ class HeterogeneousLoss(nn.Module):
         labels = labels.to(torch.uint8)
         valid = labels != IGNORE
         self.thresholds.update(pairs, valid, labelled)
-        self._measure_agreement(pseudo_labellers(pairs, symmetric), labels[:labelled])
+        self._measure_agreement(pseudo_labellers(pairs, symmetric), labels[:labelled], valid[:labelled])
         directions = [(a, b, SUPERVISED, REFERENCE) for a, b in pairs]
         if symmetric:
             directions += [(b, a, REFERENCE, SUPERVISED) for a, b in pairs]
-        results = [self._direction(*d, labels, labelled, pasted, trust) for d in directions]
+        results = [self._direction(*d, labels, valid, labelled, pasted, trust) for d in directions]
         loss, shares = (torch.stack(values).mean(0) for values in zip(*results))
         loss = sum_over_ranks(loss)
         if self.scaled:
@@ -254,12 +254,12 @@ class HeterogeneousLoss(nn.Module):
         return dice[1:].where(self.agreement[1, 1:] > 0, 1).min().pow(4)
 
     @torch.no_grad()
-    def _measure_agreement(self, references: list[Branch], labels: Tensor) -> None:
+    def _measure_agreement(self, references: list[Branch], labels: Tensor, valid: Tensor) -> None:
         """Follow the references' overlap with the annotation over about the last ten steps, on all ranks."""
         classes = self.agreement.shape[1]
         now = torch.zeros_like(self.agreement)
         for reference in references:
-            predicted = masked(reference.label[: len(labels)], labels != IGNORE)
+            predicted = masked(reference.label[: len(labels)], valid)
             for expected, found in blocks(labels, predicted):
                 expected, found = by_class(expected, classes), by_class(found, classes)
                 now[1] += expected.sum((0, 2)) + found.sum((0, 2))
@@ -274,6 +274,7 @@ class HeterogeneousLoss(nn.Module):
         side: int,
         other: int,
         labels: Tensor,
+        valid: Tensor,
         labelled: int,
         pasted: Tensor | None,
         trust: Tensor | None,
@@ -281,7 +282,6 @@ class HeterogeneousLoss(nn.Module):
         """(2,) losses and (2, 4) region shares of training one branch by the other (and by the annotation)."""
         first, rest = slice(None, labelled), slice(labelled, None)
         with torch.no_grad():
-            valid = labels != IGNORE
             teaches, certainty = target.label[rest], target.confidence[rest]
             if pasted is not None:
                 teaches = torch.where(pasted & valid[rest], labels[rest], teaches)
@@ -306,9 +306,8 @@ class HeterogeneousLoss(nn.Module):
                 code[rest] *= (~pasted).view(torch.uint8)
                 count = _counts(code, labelled)
             counted = count[:, 1:]
-            shares = torch.cat((counted[:, :1] + counted[:, 4:], counted[:, 1:4]), 1) / counted.sum(1, True).clamp(
-                min=1
-            )
+            regions = torch.cat((counted[:, :1] + counted[:, 4:], counted[:, 1:4]), 1)
+            shares = regions / counted.sum(1, keepdim=True).clamp(min=1)
         expected = torch.cat((labels[first], teaches))
         loss = _WeightedCrossEntropy.apply(trained.log_probability, expected, weight)
         return torch.stack((loss[first].sum(), loss[rest].sum())), shares

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .distributed import sum_over_ranks
-from .voxels import blocks, by_class, masked
+from .voxels import blocks, by_class, keep_higher, masked
 
 LABELLED, UNLABELLED = 0, 1
 """Index of the stream in the thresholds."""
@@ -38,9 +38,8 @@ class Branch:
         log_probability = logits.float().log_softmax(1)
         first, *others = log_probability.detach().unbind(1)
         highest, label = first.clone(), torch.zeros_like(first, dtype=torch.uint8)
-        for k, values in enumerate(others, 1):  # several times faster than max(1), which also gives int64
-            label = torch.maximum(label, (values > highest).view(torch.uint8) * k)
-            torch.maximum(highest, values, out=highest)
+        for k, values in enumerate(others, 1):
+            keep_higher(label, highest, values, k)
         return cls(log_probability, label, highest.exp_())
 
 

@@ -21,7 +21,6 @@ The table is made from all results.
 import argparse
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -37,6 +36,7 @@ from metassl.dataset import Dataset
 from metassl.images import like, read_image, write_image
 from metassl.layouts import prepare
 from metassl.sample import make_sample
+from report import machine, put_between_marks
 from skimage.morphology import ball, dilation, erosion
 
 METHODS = ("mean-teacher", "cps", "fixmatch", "r-drop", "cct")
@@ -177,17 +177,6 @@ def training_seconds(run: Path) -> float:
     return [event["seconds"] for event in events if event["event"] == "checkpoint"][-1]
 
 
-def machine() -> str:
-    """Processor and number of cores."""
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        models = [
-            x for x in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if x.startswith("model name")
-        ]
-        name = models[0].split(":", 1)[1].strip() if models else name
-    return f"{name}, {os.cpu_count()} cores"
-
-
 def results(folder: Path) -> list[dict]:
     """All finished runs below a folder."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("result.json"))]
@@ -291,14 +280,6 @@ def write_table(args: argparse.Namespace) -> None:
         whole = results(folder.with_name(folder.name.replace(" corrupted", ""))) if "corrupted" in folder.name else ()
         parts.append(f"**{folder.name} iterations**, {where}\n\n{table(found, whole)}")
     put_between_marks(args.table, MARK, "\n\n".join(parts))
-
-
-def put_between_marks(file: Path, mark: str, content: str) -> None:
-    """Replace the part of a document between two equal marks; a new file gets both."""
-    text = file.read_text(encoding="utf-8") if file.exists() else f"{mark}\n{mark}\n"
-    before, _, rest = text.partition(mark)
-    after = rest.partition(mark)[2]
-    file.write_text(f"{before}{mark}\n\n{content}\n\n{mark}{after}", encoding="utf-8")
 
 
 def main() -> None:

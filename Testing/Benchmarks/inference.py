@@ -18,7 +18,6 @@ that MONAI's sliding window averages, and share of voxels with the same label.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -32,8 +31,6 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from accuracy import machine, put_between_marks
-from loss import peak_resident, reset_peak
 from metassl.dataset import Case, Dataset, SegmentClass
 from metassl.devices import autocast, choose_precision
 from metassl.inference import predict_volume
@@ -45,6 +42,7 @@ from metassl.planning import make_plan
 from metassl.preprocessing import to_grid
 from monai.inferers import sliding_window_inference
 from monai.networks.nets import DynUNet
+from report import arguments, machine, peak_resident, publish, reset_peak
 from torch import nn
 
 MARK = "<!-- inference table -->"
@@ -184,12 +182,9 @@ def table(found: dict) -> str:
 
 def main() -> None:
     """Measure everything, write the JSON and the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__, "inference", 1, "runs per time")
     parser.add_argument("--size", type=int, default=256, help="voxels per axis")
-    parser.add_argument("--repeats", type=int, default=1, help="runs per time")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/inference.json"))
-    parser.add_argument("--table", type=Path, help="document whose table is replaced")
     parser.add_argument("--memory-of", nargs=2, metavar=("ROW", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -219,11 +214,7 @@ def main() -> None:
             "MiB": peaks,
             "agreement": agreement(folder),
         }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    print(table(found))
-    if args.table:
-        put_between_marks(args.table, MARK, table(found))
+    publish(found, table(found), args, MARK)
 
 
 if __name__ == "__main__":

@@ -20,20 +20,17 @@ Agreement is the relative difference of the added loss from the released one, an
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from accuracy import machine, put_between_marks
 from metassl.losses import REGION_WEIGHTS, HeterogeneousLoss, masked_mean, supervised_loss
 from metassl.quadripartition import Branch
+from report import arguments, machine, peak_resident, publish, reset_peak, synchronised
 from torch import Tensor
 from torch.nn import functional
-from training import synchronised
 
 MARK = "<!-- loss table -->"
 SHAPES = ((4, 2, 112, 112, 80), (4, 4, 40, 56, 40))
@@ -206,18 +203,6 @@ def extra_memory(row: str, shape: tuple[int, ...], method: str, device: torch.de
     return peak_resident() - before
 
 
-def reset_peak() -> float:
-    """Let the peak of the resident size start from here (Linux), and give it, MiB."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return peak_resident()
-
-
-def peak_resident() -> float:
-    """Largest resident size since the last reset, MiB (Linux)."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**10
-
-
 def agreement(shape: tuple[int, ...], method: str, device: torch.device) -> tuple[float, float]:
     """Relative difference of MetaSSL's added loss from the released one, and of its gradient."""
     found = []
@@ -253,12 +238,9 @@ def table(found: dict) -> str:
 
 def main() -> None:
     """Measure everything, write the JSON and the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=9)
+    parser = arguments(__doc__, "loss", 9)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/loss.json"))
-    parser.add_argument("--table", type=Path, help="document whose table is replaced")
     parser.add_argument("--memory-of", nargs=3, metavar=("ROW", "SHAPE", "METHOD"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -286,11 +268,7 @@ def main() -> None:
         "repeats": args.repeats,
         "cases": cases,
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    print(table(found))
-    if args.table:
-        put_between_marks(args.table, MARK, table(found))
+    publish(found, table(found), args, MARK)
 
 
 if __name__ == "__main__":

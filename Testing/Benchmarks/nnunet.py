@@ -45,14 +45,13 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from accuracy import machine, put_between_marks
 from inference import make_models, volume
-from loss import peak_resident, reset_peak
 from metassl.inference import predict_volume
 from metassl.model import load_model
 from metassl.networks import build_network
 from metassl.normalisation import place
 from metassl.plan import Plan
+from report import arguments, machine, peak_resident, publish, reset_peak
 from torch import nn
 from training import Set, our_loop
 
@@ -286,13 +285,10 @@ def table(found: dict) -> str:
 
 def main() -> None:
     """Measure everything, write the JSON and the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=15, help="training steps per candidate")
+    parser = arguments(__doc__, "nnunet", 15, "training steps per candidate")
     parser.add_argument("--volumes", type=int, default=3, help="segmentations per candidate")
     parser.add_argument("--size", type=int, default=160, help="voxels per axis of the segmented volume")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/nnunet.json"))
-    parser.add_argument("--table", type=Path, help="document whose table is replaced")
     parser.add_argument("--serve", nargs=2, metavar=("ROW", "FOLDER"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if not importlib.util.find_spec("nnunetv2"):
@@ -324,11 +320,7 @@ def main() -> None:
         }
         labels = [np.load(folder / f"{row}.npy") for row in (OURS_FLOAT32, SAME_NETWORK)]
         found["same label"] = float((labels[0] == labels[1]).mean())
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
-    print(table(found))
-    if args.table:
-        put_between_marks(args.table, MARK, table(found))
+    publish(found, table(found), args, MARK)
 
 
 if __name__ == "__main__":

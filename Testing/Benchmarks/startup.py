@@ -5,15 +5,13 @@
 The module is opened on the harness (Testing/Module/harness), after Slicer's own libraries were imported.
 """
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from accuracy import machine, put_between_marks
+from report import arguments, machine, publish
 
 MARK = "<!-- startup table -->"
 ROOT = Path(__file__).parents[2]
@@ -46,23 +44,15 @@ def module_seconds() -> float:
 
 def main() -> None:
     """Measure, write the JSON and the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("build/benchmarks/startup.json"))
-    parser.add_argument("--table", type=Path, help="document whose table is replaced")
-    args = parser.parse_args()
+    args = arguments(__doc__, "startup", 5).parse_args()
     times = [(help_seconds(), module_seconds()) for _ in range(args.repeats)]
     command, module = (statistics.median(column) for column in zip(*times))
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     found = {"machine": machine(), "repeats": args.repeats, "metassl --help": command, "module": module}
-    args.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
     text = (
         f"{machine()}, medians of {args.repeats}\n\n| | seconds | target |\n|---|---|---|\n"
         f"| `metassl --help` | {command:.2f} | 0.5 |\n| opening the module's panel | {module:.2f} | 0.3 |"
     )
-    print(text)
-    if args.table:
-        put_between_marks(args.table, MARK, text)
+    publish(found, text, args, MARK)
 
 
 if __name__ == "__main__":
