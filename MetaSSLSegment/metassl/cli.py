@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit code."""
     args = build_parser().parse_args(arguments)
     _speak_safely(args.events)
+    _give_way()
     reporter = Reporter(args.events)
     try:
         return args.command(args, reporter) or 0
@@ -44,6 +45,16 @@ def _speak_safely(events: bool) -> None:
     """Names that the terminal's character set lacks must not end a run; programs read UTF-8."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace", **({"encoding": "utf-8"} if events else {}))
+
+
+def _give_way() -> None:
+    """Threads that wait for each other sleep soon, before PyTorch is imported.
+
+    As long as they spin, which GNU's OpenMP does for long, they keep the siblings that they wait for off a core when
+    other programs want the cores too (docs/benchmarks.md, Training).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def explain(error: Exception) -> MetaSSLError:

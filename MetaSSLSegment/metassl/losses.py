@@ -41,6 +41,8 @@ REGION_WEIGHTS = {
 CODES = 6
 """Ignored voxels and five regions."""
 DICE_SMOOTH = 1e-5
+RELIABLE = 0.9
+"""Pseudo-labels whose worst class has this Dice on labelled crops teach with the full weight."""
 
 
 def supervised_loss(log_probability: Tensor, labels: Tensor, trust: Tensor | None = None) -> Tensor:
@@ -244,14 +246,15 @@ class HeterogeneousLoss(nn.Module):
         return HeterogeneousTerms(loss[LABELLED], loss[UNLABELLED], shares)
 
     def reliability(self) -> Tensor:
-        """Factor of the loss, 0 to 1: the fourth power of the pseudo-labels' Dice of the worst class.
+        """Factor of the loss, 0 to 1: min(1, r / 0.9)^8 with r the pseudo-labels' Dice of the worst class.
 
         The Dice is that of recent labelled crops: pseudo-labels teach only as far as their source has learnt every
         class from the annotations. Without this a class that is hard to learn is unlearnt in short runs (not part of
         the article; see docs/benchmarks.md).
         """
         dice = self.agreement[0] / self.agreement[1].clamp(min=1e-9)
-        return dice[1:].where(self.agreement[1, 1:] > 0, 1).min().pow(4)
+        worst = dice[1:].where(self.agreement[1, 1:] > 0, 1).min()
+        return (worst / RELIABLE).clamp(max=1).pow(8)
 
     @torch.no_grad()
     def _measure_agreement(self, references: list[Branch], labels: Tensor, valid: Tensor) -> None:

@@ -11,9 +11,12 @@ All candidates of a table run in one process on the same crops of synthetic volu
   autocast), each with its own reading and augmentation of crops; and how long our loop waits for crops.
 - Memory: peak resident size of `metassl train` with 10 and with 1000 cases, each in a process of its own, and the time
   from start to first step on a set that is cached already.
+- Busy machine: steps of `metassl train` with all cores beside one busy process per two cores, against the same with the
+  OpenMP library's own spinning.
 """
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -228,6 +231,28 @@ def run_of(folder: Path, cases: int, threads: int) -> dict[str, float]:
     return {"MiB": int(printed.split()[-1]) / unit, "seconds to first step": started - begin}
 
 
+def busy_seconds(folder: Path, repeats: int) -> dict[str, float]:
+    """Median seconds per step beside busy processes, with our waiting of threads and with the library's default."""
+    volumes(folder / "busy", 4, 6)
+    times: dict[str, list[float]] = {"ours": [], "default": []}
+    endless = [sys.executable, "-c", "while True: pass"]
+    others = [subprocess.Popen(endless) for _ in range(max(1, (os.cpu_count() or 1) // 2))]
+    try:
+        for repeat in range(repeats):
+            for name, environment in (("ours", {}), ("default", {"GOMP_SPINCOUNT": "300000"})):
+                run = folder / f"busy-{name}-{repeat}"
+                options = ["--iterations", "8", "--network", "small", "--patch", *map(str, PATCH)]
+                command = [sys.executable, "-m", "metassl", "train", str(folder / "busy" / "dataset.json")]
+                command += ["--out", str(run), *options]
+                subprocess.run(command, check=True, capture_output=True, env={**os.environ, **environment})
+                lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
+                times[name].append([e["seconds"] for e in map(json.loads, lines) if e["event"] == "checkpoint"][-1] / 8)
+    finally:
+        for other in others:
+            other.kill()
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
 def table(found: dict) -> str:
     """Markdown."""
     lines = [
@@ -261,6 +286,9 @@ def table(found: dict) -> str:
         f"| {large['MiB'] / small['MiB']:.2f} |",
         f"| seconds to the first step, imports included, cached set of 1000 (10) cases "
         f"| {large['seconds to first step']:.1f} | {small['seconds to first step']:.1f} | |",
+        f"| CPS + MetaSSL step on all cores beside busy processes, s, against OpenMP's own spinning "
+        f"| {found['busy']['ours']:.2f} | {found['busy']['default']:.2f} "
+        f"| {found['busy']['ours'] / found['busy']['default']:.2f} |",
     ]
     return "\n".join(lines)
 
@@ -283,6 +311,7 @@ def main() -> None:
             "passes": pass_seconds(data, args.repeats),
             "throughput": throughput(data, args.repeats),
             "memory": {str(cases): run_of(folder, cases, args.threads) for cases in (10, 1000)},
+            "busy": busy_seconds(folder, 3),
         }
     publish(found, table(found), args, MARK)
 

@@ -83,6 +83,16 @@ def test_prepare_and_check_from_the_command_line(tmp_path):
     assert error["event"] == "error" and error["code"] == 2
 
 
+@pytest.mark.parametrize(
+    ("chosen", "count"), [({}, "10000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, "None")]
+)
+def test_waiting_threads_give_way_unless_the_user_says_otherwise(chosen, count):
+    code = "import os; from metassl import cli; cli.main(['check', 'no.json']); print(os.environ.get('GOMP_SPINCOUNT'))"
+    clean = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean | chosen)
+    assert result.stdout.split()[-1] == count, result.stderr
+
+
 def test_names_that_the_terminal_cannot_show_do_no_harm(tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     write(tmp_path / "Fälle" / "images" / "ü.nii.gz", np.zeros((6, 6, 6)))  # constant: something to say about it

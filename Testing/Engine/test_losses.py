@@ -84,12 +84,23 @@ def test_reliability_is_the_dice_of_the_worst_class():
     loss = HeterogeneousLoss(4)
     scaled = loss([pair], labels, 1, symmetric=False)
     worst = 2 * 1 / (3 + 1)
-    assert loss.reliability().item() == pytest.approx(worst**4)
+    factor = (worst / 0.9) ** 8
+    assert loss.reliability().item() == pytest.approx(factor)
     published = HeterogeneousLoss(4, reliability="off")([pair], labels, 1, symmetric=False)
-    assert scaled.labelled.item() == pytest.approx(worst**4 * published.labelled.item())
+    assert scaled.labelled.item() == pytest.approx(factor * published.labelled.item())
     restored = HeterogeneousLoss(4)
     restored.load_state_dict(loss.state_dict())
     assert restored.reliability() == loss.reliability()
+
+
+@pytest.mark.parametrize(("right", "factor"), [(20, 1.0), (17, 1.0), (12, (0.75 / 0.9) ** 8), (0, 0.0)])
+def test_a_good_worst_class_teaches_with_the_full_weight(right, factor):
+    loss = HeterogeneousLoss(2)
+    labels = torch.ones(1, 20, dtype=torch.long)
+    predicted = (torch.arange(20) < right).long()[None]
+    branch = Branch.of(9 * torch.nn.functional.one_hot(predicted, 2).movedim(-1, 1).float())
+    loss([(branch, branch)], labels, 1, symmetric=False)
+    assert loss.reliability().item() == pytest.approx(factor)
 
 
 def test_reliability_follows_about_the_last_ten_steps():

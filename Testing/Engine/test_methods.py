@@ -162,6 +162,16 @@ def test_cps_starts_from_two_different_networks(tiny_plan):
     assert not torch.equal(next(method.network.parameters()), next(method.second.parameters()))
 
 
+def test_cps_learns_from_the_other_networks_labels_of_the_weak_view(tiny_plan, streams):
+    method = method_named("cps", tiny_plan)
+    (first, of_second), (second, of_first) = method(streams).pairs
+    assert torch.equal(first, method.network(streams.strong))
+    assert torch.equal(second, method.second(streams.strong))
+    assert torch.allclose(of_second[2:], method.second(streams.weak[2:]), atol=1e-5)
+    assert torch.allclose(of_first[2:], method.network(streams.weak[2:]), atol=1e-5)
+    assert torch.equal(of_second[:2], second[:2]) and torch.equal(of_first[:2], first[:2])
+
+
 def test_perturbations_change_features_and_keep_their_shape():
     torch.manual_seed(0)
     feature = torch.rand(2, 6, 4, 4, 4) + 0.5

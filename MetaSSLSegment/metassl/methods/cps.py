@@ -1,5 +1,6 @@
 """Cross Pseudo Supervision (Chen et al., CVPR 2021): two networks teach each other."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -11,9 +12,12 @@ from .base import Method, Predictions, Streams
 
 
 class CPS(Method):
-    """Two networks with different initial weights; each takes the other's labels."""
+    """Two networks of different initial weights; each learns, on the strong view, the other's labels of the weak view.
 
-    symmetric = True
+    As in the article's variant with CutMix, the labels come from crops into which nothing is pasted. Labelled crops
+    need no labels, so their reference is what the other network says of the strong view.
+    """
+
     label_from = "average"
 
     def __init__(self, plan: Plan, job: Job):
@@ -21,15 +25,18 @@ class CPS(Method):
         self.second = build_network(plan.network)
 
     def forward(self, streams: Streams) -> Predictions:
-        pair = self.network(streams.strong), self.second(streams.strong)
-        return Predictions(list(pair), [pair])
+        first, second = self.network(streams.strong), self.second(streams.strong)
+        with torch.no_grad():
+            weak = streams.weak[streams.labelled :]
+            of_first, of_second = (
+                torch.cat((strong[: streams.labelled], network(weak)))
+                for strong, network in ((first, self.network), (second, self.second))
+            )
+        return Predictions([first, second], [(first, of_second), (second, of_first)])
 
     def own_loss(self, supervised: Tensor, reference: Tensor, valid: Tensor) -> Tensor:
-        first, second = supervised.float(), reference.float()
-        both = functional.cross_entropy(first, second.argmax(1), reduction="none") + functional.cross_entropy(
-            second, first.argmax(1), reduction="none"
-        )
-        return masked_mean(both, valid) / 2
+        cross_entropy = functional.cross_entropy(supervised.float(), reference.argmax(1), reduction="none")
+        return masked_mean(cross_entropy, valid)
 
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self.network(images), self.second(images)
