@@ -43,6 +43,9 @@ class Job:
     mirror: tuple[str, ...] = setting((), "anatomical axes along which crops are mirrored", choices=("LR", "PA", "IS"))
     ema: float = setting(0.99, "decay of the Mean Teacher's weights", low=0.0, high=1.0)
     consistency: float = setting(1.0, "final weight of the unlabelled loss (lambda_max)", low=0.0)
+    labelled_weight: float = setting(
+        3.0, "weight of MetaSSL's loss of labelled crops against that of unlabelled ones", low=0.0
+    )
     ramp: float = setting(0.6, "share of the budget over which that weight rises", low=0.0, high=1.0)
     weights: str = setting(
         "paper", "order of the MetaSSL region weights: DC above DS, or below", choices=("paper", "released-code")

@@ -343,7 +343,7 @@ class Trainer:
             if self.judges_annotations:
                 judges = pseudo_labellers(pairs, self.method.symmetric)
                 self.trust.update(judges, streams.labels[:count], streams.cases)
-            unlabelled = terms.labelled + terms.unlabelled
+            unlabelled = self.job.labelled_weight * terms.labelled + terms.unlabelled
             metrics |= {
                 "labelled": terms.labelled.detach(),
                 "unlabelled": terms.unlabelled.detach(),

@@ -230,6 +230,23 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path, monkeyp
     assert torch.allclose(first["heterogeneous"]["thresholds.tau"], second["heterogeneous"]["thresholds.tau"])
 
 
+def test_the_total_loss_weighs_its_parts(dataset, tmp_path, monkeypatch):
+    settings = {"iterations": 4, "ramp": 0.0, "consistency": 0.5, "labelled_weight": 2.0, "reliability": "off"}
+    run = started_run(dataset, tmp_path / "run", method="cps", precision="fp32", **settings)
+    totals, compute = [], Trainer.loss
+
+    def remember(self, predictions, streams):
+        totals.append(compute(self, predictions, streams))
+        return totals[-1]
+
+    monkeypatch.setattr(Trainer, "loss", remember)
+    train(run, Reporter(), lambda: False)
+    for total, part in totals:
+        expected = part["supervised"] + 0.5 * (2.0 * part["labelled"] + part["unlabelled"])
+        assert part["labelled"] > 0 and part["unlabelled"] > 0
+        assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
 def test_out_of_memory_shrinks_the_patch_and_goes_on(dataset, tmp_path, monkeypatch):
     run = started_run(dataset, tmp_path / "run", iterations=2, patch=(24, 24, 24))
     step = Trainer.step
