@@ -55,7 +55,7 @@ def predict_volume(
 ) -> VolumePrediction:
     """Segment one case.
 
-    The label is that of the reference prediction, or of the mean of both for symmetric methods; so is the confidence.
+    The label is that of the reference prediction or of the mean of both, as the method says; so is the confidence.
     Regions are seen from the reference. Without regions only the networks that the label needs are asked.
 
     When the network's grid has the input's voxels, they are decided as soon as all windows over them are done, and the

@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from accuracy import METHODS
+from accuracy import METHODS, training_seconds
 from metassl.dataset import Case, Dataset, SegmentClass
 from metassl.devices import autocast, choose_device, choose_precision
 from metassl.events import Reporter
@@ -245,8 +245,7 @@ def busy_seconds(folder: Path, repeats: int) -> dict[str, float]:
                 command = [sys.executable, "-m", "metassl", "train", str(folder / "busy" / "dataset.json")]
                 command += ["--out", str(run), *options]
                 subprocess.run(command, check=True, capture_output=True, env={**os.environ, **environment})
-                lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
-                times[name].append([e["seconds"] for e in map(json.loads, lines) if e["event"] == "checkpoint"][-1] / 8)
+                times[name].append(training_seconds(run) / 8)
     finally:
         for other in others:
             other.kill()
