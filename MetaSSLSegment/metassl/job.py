@@ -37,15 +37,12 @@ class Job:
     )
     batch_labelled: int = setting(2, "labelled crops per step", low=1)
     batch_unlabelled: int = setting(2, "unlabelled crops per step", low=1)
-    learning_rate: float = setting(2e-3, "peak learning rate of AdamW", low=0.0)
+    learning_rate: float = setting(4e-3, "peak learning rate of AdamW", low=0.0)
     weight_decay: float = setting(1e-4, "weight decay of AdamW", low=0.0)
     schedule: str = setting("poly", "how the learning rate falls over the budget", choices=("poly", "cosine"))
     mirror: tuple[str, ...] = setting((), "anatomical axes along which crops are mirrored", choices=("LR", "PA", "IS"))
     ema: float = setting(0.99, "decay of the Mean Teacher's weights", low=0.0, high=1.0)
     consistency: float = setting(1.0, "final weight of the unlabelled loss (lambda_max)", low=0.0)
-    labelled_weight: float = setting(
-        3.0, "weight of MetaSSL's loss of labelled crops against that of unlabelled ones", low=0.0
-    )
     ramp: float = setting(0.6, "share of the budget over which that weight rises", low=0.0, high=1.0)
     weights: str = setting(
         "paper", "order of the MetaSSL region weights: DC above DS, or below", choices=("paper", "released-code")
@@ -62,11 +59,6 @@ class Job:
         "labelled",
         "what is pasted into the strong views of unlabelled crops: parts of labelled ones, or nothing",
         choices=("labelled", "off"),
-    )
-    reliability: str = setting(
-        "worst-class",
-        "scale the MetaSSL loss by how well the labelled crops' worst class is predicted, or leave it as published",
-        choices=("worst-class", "off"),
     )
     annotations: str = setting(
         "judged",

@@ -16,24 +16,24 @@ from .quadripartition import (
     UNLABELLED,
     AdaptiveThresholds,
     Branch,
-    pseudo_labellers,
     region_map,
 )
-from .voxels import blocks, by_class, masked
+from .voxels import blocks, by_class
 
 BACKGROUND_UC = 5
 """Code of UC background voxels inside the loss, where UC counts as two regions; 1 is then UC foreground."""
 
 REGION_WEIGHTS = {
-    # Zhao et al.'s released code: unlabelled w, w/r, w/(r 25 r 5 r), w/(r 5 r) with r = 1.25; labelled w/r^n, r = 1.5.
+    # Zhao et al.'s released code, divided by its 50: unlabelled 1, 1/r, 1/(r 25 r 5 r), 1/(r 5 r) with r = 1.25;
+    # labelled 1/r^n with r = 1.5.
     "released-code": (
-        (50.0, 50 / 1.5, 50 / 1.5**3, 50 / 1.5**2),
-        (50.0, 50 / 1.25, 50 / (1.25 * 25 * 1.25 * 5 * 1.25), 50 / (1.25 * 5 * 1.25)),
+        (1.0, 1 / 1.5, 1 / 1.5**3, 1 / 1.5**2),
+        (1.0, 1 / 1.25, 1 / (1.25 * 25 * 1.25 * 5 * 1.25), 1 / (1.25 * 5 * 1.25)),
     ),
     # The paper's order UC > US > DC > DS: the same numbers with DC and DS exchanged.
     "paper": (
-        (50.0, 50 / 1.5, 50 / 1.5**2, 50 / 1.5**3),
-        (50.0, 50 / 1.25, 50 / (1.25 * 5 * 1.25), 50 / (1.25 * 25 * 1.25 * 5 * 1.25)),
+        (1.0, 1 / 1.5, 1 / 1.5**2, 1 / 1.5**3),
+        (1.0, 1 / 1.25, 1 / (1.25 * 5 * 1.25), 1 / (1.25 * 25 * 1.25 * 5 * 1.25)),
     ),
 }
 """Preset -> (labelled, unlabelled) -> weights of UC, US, DC, DS."""
@@ -41,8 +41,6 @@ REGION_WEIGHTS = {
 CODES = 6
 """Ignored voxels and five regions."""
 DICE_SMOOTH = 1e-5
-RELIABLE = 0.9
-"""Pseudo-labels whose worst class has this Dice on labelled crops teach with the full weight."""
 
 
 def supervised_loss(log_probability: Tensor, labels: Tensor, trust: Tensor | None = None) -> Tensor:
@@ -174,10 +172,9 @@ class HeterogeneousLoss(nn.Module):
         normalisation: "voxel" or "region", see ``region_weights``.
         partition: "annotation" or "networks".
         alpha, cap: see ``AdaptiveThresholds``.
-        reliability: "worst-class" scales the loss by ``reliability()``, "off" leaves it as published.
 
     Raises:
-        ValueError: an unknown weights, normalisation, partition or reliability.
+        ValueError: an unknown weights, normalisation or partition.
     """
 
     def __init__(
@@ -188,23 +185,18 @@ class HeterogeneousLoss(nn.Module):
         partition: str = "annotation",
         alpha: float = 0.5,
         cap: float = 0.9,
-        reliability: str = "worst-class",
     ):
         super().__init__()
         for name, value, allowed in (
             ("weights", weights, tuple(REGION_WEIGHTS)),
             ("normalisation", normalisation, ("voxel", "region")),
             ("partition", partition, ("annotation", "networks")),
-            ("reliability", reliability, ("worst-class", "off")),
         ):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
         self.normalisation = normalisation
         self.partition = partition
-        self.scaled = reliability == "worst-class"
         self.thresholds = AdaptiveThresholds(classes, alpha, cap)
-        # running intersections and sizes of the classes, for the Dice in ``reliability``
-        self.register_buffer("agreement", torch.zeros(2, classes))
         self.register_buffer("weights", torch.tensor(REGION_WEIGHTS[weights]), persistent=False)
 
     def forward(
@@ -234,41 +226,13 @@ class HeterogeneousLoss(nn.Module):
         labels = labels.to(torch.uint8)
         valid = labels != IGNORE
         self.thresholds.update(pairs, valid, labelled)
-        self._measure_agreement(pseudo_labellers(pairs, symmetric), labels[:labelled], valid[:labelled])
         directions = [(a, b, SUPERVISED, REFERENCE) for a, b in pairs]
         if symmetric:
             directions += [(b, a, REFERENCE, SUPERVISED) for a, b in pairs]
         results = [self._direction(*d, labels, valid, labelled, pasted, trust) for d in directions]
         loss, shares = (torch.stack(values).mean(0) for values in zip(*results))
         loss = sum_over_ranks(loss)
-        if self.scaled:
-            loss = loss * self.reliability()
         return HeterogeneousTerms(loss[LABELLED], loss[UNLABELLED], shares)
-
-    def reliability(self) -> Tensor:
-        """Factor of the loss, 0 to 1: min(1, r / 0.9)^8 with r the pseudo-labels' Dice of the worst class.
-
-        The Dice is that of recent labelled crops: pseudo-labels teach only as far as their source has learnt every
-        class from the annotations. Without this a class that is hard to learn is unlearnt in short runs (not part of
-        the article; see docs/benchmarks.md).
-        """
-        dice = self.agreement[0] / self.agreement[1].clamp(min=1e-9)
-        worst = dice[1:].where(self.agreement[1, 1:] > 0, 1).min()
-        return (worst / RELIABLE).clamp(max=1).pow(8)
-
-    @torch.no_grad()
-    def _measure_agreement(self, references: list[Branch], labels: Tensor, valid: Tensor) -> None:
-        """Follow the references' overlap with the annotation over about the last ten steps, on all ranks."""
-        classes = self.agreement.shape[1]
-        now = torch.zeros_like(self.agreement)
-        for reference in references:
-            predicted = masked(reference.label[: len(labels)], valid)
-            for expected, found in blocks(labels, predicted):
-                expected, found = by_class(expected, classes), by_class(found, classes)
-                now[1] += expected.sum((0, 2)) + found.sum((0, 2))
-                now[0] += 2 * expected.mul_(found).sum((0, 2))
-        now = sum_over_ranks(now)
-        self.agreement.lerp_(now, 0.1)
 
     def _direction(
         self,

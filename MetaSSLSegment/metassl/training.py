@@ -60,7 +60,9 @@ HOLD_OUT_TIMES = (0.25, 0.5, 0.75)
 """Shares of the budget after which hold-out Dice is measured, besides the end."""
 HOLD_OUT_SHARE = 0.05
 """Measuring hold-out Dice on the way may take this share of the whole training time each time, at the end any time."""
-GRADIENT_NORM = 12.0
+GRADIENT_NORM = 0.12
+"""Every step's gradient is cut to this length. Nearly all are longer: without it the large ones of the first steps stay
+in AdamW's memory of squares and make the steps of the whole run smaller; see docs/benchmarks.md."""
 CERTAIN_LOGIT = 8.0
 WARM_UP = 0.02
 """Share of the budget over which the learning rate rises linearly."""
@@ -185,7 +187,6 @@ class Trainer:
             partition=job.partition,
             alpha=job.threshold_memory,
             cap=job.threshold_cap,
-            reliability=job.reliability,
         ).to(device)
         self.trust = AnnotationTrust(sum(c.role == "labelled" for c in cases)).to(device)
         self.optimizer = torch.optim.AdamW(
@@ -343,7 +344,7 @@ class Trainer:
             if self.judges_annotations:
                 judges = pseudo_labellers(pairs, self.method.symmetric)
                 self.trust.update(judges, streams.labels[:count], streams.cases)
-            unlabelled = self.job.labelled_weight * terms.labelled + terms.unlabelled
+            unlabelled = terms.labelled + terms.unlabelled
             metrics |= {
                 "labelled": terms.labelled.detach(),
                 "unlabelled": terms.unlabelled.detach(),
@@ -417,7 +418,6 @@ class Trainer:
                 name: {region.code: round(share, 5) for region, share in zip(REGIONS, shares[stream])}
                 for name, stream in (("labelled", LABELLED), ("unlabelled", UNLABELLED))
             }
-            fields["reliability"] = round(float(self.heterogeneous.reliability()), 5)
             fields["thresholds"] = {
                 f"{name} {side}": [round(t, 5) for t in tau.used(stream, branch).tolist()]
                 for name, stream in (("labelled", LABELLED), ("unlabelled", UNLABELLED))

@@ -127,7 +127,7 @@ def by_region(first: Tensor, second: Tensor, labels: Tensor, method: str) -> tup
 
 def ours(first: Tensor, second: Tensor, labels: Tensor, method: str) -> tuple[Tensor, ...]:
     """Supervised and added loss as in training, with the released code's options."""
-    loss = HeterogeneousLoss(first.shape[1], "released-code", "region", "networks", reliability="off").to(first.device)
+    loss = HeterogeneousLoss(first.shape[1], "released-code", "region", "networks").to(first.device)
     branches = Branch.of(first), Branch.of(second)
     trained = branches if method == "cps" else branches[:1]
     plain = [supervised_loss(b.log_probability[:LABELLED], labels[:LABELLED]) for b in trained]

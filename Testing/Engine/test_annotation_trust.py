@@ -90,7 +90,7 @@ def test_a_case_that_is_believed_less_moves_the_losses_less():
         branch = Branch.of(logits)
         pair = (branch, Branch.of(logits.detach()))
         loss = supervised_loss(branch.log_probability, labels, trust)
-        loss = loss + HeterogeneousLoss(2, reliability="off")([pair], labels, 2, False, None, trust).labelled
+        loss = loss + HeterogeneousLoss(2)([pair], labels, 2, False, None, trust).labelled
         return torch.autograd.grad(loss, logits)[0]
 
     full = gradient(None)

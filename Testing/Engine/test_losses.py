@@ -46,7 +46,7 @@ def random_case(size, classes, seed=0):
 @pytest.mark.parametrize(("size", "classes"), [((6, 5, 4), 2), ((9, 8), 5)])
 def test_loss_equals_the_formula_region_by_region(size, classes, preset, partition, normalisation):
     p, q, labels = random_case(size, classes)
-    loss = HeterogeneousLoss(classes, preset, normalisation, partition, reliability="off")
+    loss = HeterogeneousLoss(classes, preset, normalisation, partition)
     branches = Branch.of(p), Branch.of(q)
     terms = loss([branches], labels, labelled=2, symmetric=False)
     valid = labels != IGNORE
@@ -75,51 +75,11 @@ def test_loss_equals_the_formula_region_by_region(size, classes, preset, partiti
     assert terms.shares.sum(1).tolist() == pytest.approx([1, 1], abs=1e-6)
 
 
-def test_reliability_is_the_dice_of_the_worst_class():
-    # the reference finds 4 of the 4 voxels of class 1 and 1 of the 3 of class 2, class 3 does not occur
-    labels = torch.tensor([[1, 1, 1, 1, 2, 2, 2, 0, IGNORE]])
-    predicted = torch.tensor([[1, 1, 1, 1, 2, 0, 0, 0, 3]])
-    logits = 9 * torch.nn.functional.one_hot(predicted, 4).movedim(-1, 1).float()
-    pair = Branch.of(torch.zeros_like(logits)), Branch.of(logits)
-    loss = HeterogeneousLoss(4)
-    scaled = loss([pair], labels, 1, symmetric=False)
-    worst = 2 * 1 / (3 + 1)
-    factor = (worst / 0.9) ** 8
-    assert loss.reliability().item() == pytest.approx(factor)
-    published = HeterogeneousLoss(4, reliability="off")([pair], labels, 1, symmetric=False)
-    assert scaled.labelled.item() == pytest.approx(factor * published.labelled.item())
-    restored = HeterogeneousLoss(4)
-    restored.load_state_dict(loss.state_dict())
-    assert restored.reliability() == loss.reliability()
-
-
-@pytest.mark.parametrize(("right", "factor"), [(20, 1.0), (17, 1.0), (12, (0.75 / 0.9) ** 8), (0, 0.0)])
-def test_a_good_worst_class_teaches_with_the_full_weight(right, factor):
-    loss = HeterogeneousLoss(2)
-    labels = torch.ones(1, 20, dtype=torch.long)
-    predicted = (torch.arange(20) < right).long()[None]
-    branch = Branch.of(9 * torch.nn.functional.one_hot(predicted, 2).movedim(-1, 1).float())
-    loss([(branch, branch)], labels, 1, symmetric=False)
-    assert loss.reliability().item() == pytest.approx(factor)
-
-
-def test_reliability_follows_about_the_last_ten_steps():
-    loss = HeterogeneousLoss(2)
-    labels = torch.tensor([[1, 1, 1, 1]])
-    right, wrong = (Branch.of(torch.tensor([[[-s] * 4, [s] * 4]])) for s in (5.0, -5.0))
-    values = []
-    for step in range(40):
-        branch = wrong if step < 20 else right
-        loss([(branch, branch)], labels, 1, symmetric=False)
-        values.append(loss.reliability().item())
-    assert values[19] == 0 and 0.1 < values[29] < 0.8 and values[39] > 0.6
-
-
 def test_symmetric_loss_is_the_mean_of_both_directions():
     p, q, labels = random_case((5, 4, 3), 3)
-    both = HeterogeneousLoss(3, reliability="off")([(Branch.of(p), Branch.of(q))], labels, 2, symmetric=True)
-    there = HeterogeneousLoss(3, reliability="off")([(Branch.of(p), Branch.of(q))], labels, 2, symmetric=False)
-    back = HeterogeneousLoss(3, reliability="off")([(Branch.of(q), Branch.of(p))], labels, 2, symmetric=False)
+    both = HeterogeneousLoss(3)([(Branch.of(p), Branch.of(q))], labels, 2, symmetric=True)
+    there = HeterogeneousLoss(3)([(Branch.of(p), Branch.of(q))], labels, 2, symmetric=False)
+    back = HeterogeneousLoss(3)([(Branch.of(q), Branch.of(p))], labels, 2, symmetric=False)
     assert both.unlabelled.item() == pytest.approx((there.unlabelled + back.unlabelled).item() / 2, rel=1e-5)
     assert both.labelled.item() == pytest.approx((there.labelled + back.labelled).item() / 2, rel=1e-5)
 
@@ -133,8 +93,8 @@ def test_weights_by_hand():
 
 def test_presets_have_the_published_numbers_and_orders():
     labelled, unlabelled = REGION_WEIGHTS["released-code"]
-    assert labelled == pytest.approx((50, 33.333333, 14.814815, 22.222222))
-    assert unlabelled == pytest.approx((50, 40, 0.2048, 6.4))
+    assert labelled == pytest.approx((1, 0.66666667, 0.2962963, 0.44444444))
+    assert unlabelled == pytest.approx((1, 0.8, 0.004096, 0.128))
     for uc, us, dc, ds in REGION_WEIGHTS["paper"]:
         assert uc > us > dc > ds
     for uc, us, dc, ds in REGION_WEIGHTS["released-code"]:
@@ -147,7 +107,7 @@ def test_annotation_partition_trusts_a_wrong_annotation_less():
     labels = torch.zeros(2, 4, 4, 4, dtype=torch.long)
     branch = Branch.of(logits)
     losses = {
-        partition: HeterogeneousLoss(2, partition=partition, reliability="off")([(branch, branch)], labels, 1, False)
+        partition: HeterogeneousLoss(2, partition=partition)([(branch, branch)], labels, 1, False)
         for partition in ("annotation", "networks")
     }
     assert losses["annotation"].shares[0].tolist() == [0, 0, 1, 0]
@@ -191,7 +151,7 @@ def test_empty_streams_and_all_ignored_give_zero():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("weights", "other"), ("normalisation", "none"), ("partition", "teacher"), ("reliability", "all")],
+    [("weights", "other"), ("normalisation", "none"), ("partition", "teacher")],
 )
 def test_unknown_settings_are_named(name, value):
     with pytest.raises(ValueError, match=f"{name} is '{value}'"):

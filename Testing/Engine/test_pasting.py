@@ -61,7 +61,7 @@ def test_pasted_voxels_teach_the_annotation_whatever_the_reference_says():
 
     def loss(q, pasted):
         pair = (Branch.of(supervised), Branch.of(q))
-        heterogeneous = HeterogeneousLoss(3, cap=0.01, reliability="off")  # everything is confident
+        heterogeneous = HeterogeneousLoss(3, cap=0.01)  # everything is confident
         return heterogeneous([pair], labels, 1, False, pasted)
 
     assert loss(reference, pasted).unlabelled == pytest.approx(float(loss(wrong, pasted).unlabelled), rel=1e-5)

@@ -231,7 +231,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path, monkeyp
 
 
 def test_the_total_loss_weighs_its_parts(dataset, tmp_path, monkeypatch):
-    settings = {"iterations": 4, "ramp": 0.0, "consistency": 0.5, "labelled_weight": 2.0, "reliability": "off"}
+    settings = {"iterations": 4, "ramp": 0.0, "consistency": 0.5}
     run = started_run(dataset, tmp_path / "run", method="cps", precision="fp32", **settings)
     totals, compute = [], Trainer.loss
 
@@ -242,9 +242,28 @@ def test_the_total_loss_weighs_its_parts(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(Trainer, "loss", remember)
     train(run, Reporter(), lambda: False)
     for total, part in totals:
-        expected = part["supervised"] + 0.5 * (2.0 * part["labelled"] + part["unlabelled"])
+        expected = part["supervised"] + 0.5 * (part["labelled"] + part["unlabelled"])
         assert part["labelled"] > 0 and part["unlabelled"] > 0
         assert total.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_every_step_counts_alike_however_long_its_gradient(dataset, tmp_path, monkeypatch):
+    compute, kernels = Trainer.loss, []
+    for scale in (1, 10):
+
+        def scaled(self, *data, scale=scale):
+            loss, metrics = compute(self, *data)
+            return scale**self.iteration * loss, metrics
+
+        monkeypatch.setattr(Trainer, "loss", scaled)
+        run = started_run(dataset, tmp_path / f"run{scale}", iterations=4, method="supervised", precision="fp32")
+        train(run, Reporter(), lambda: False)
+        weights = load_checkpoint(run.checkpoint_file, torch.device("cpu"))["method"]
+        # biases before an instance normalisation have no gradient but rounding
+        kernels.append({name: value for name, value in weights.items() if value.ndim > 1})
+    assert kernels[0]
+    for name, value in kernels[0].items():
+        assert torch.allclose(value, kernels[1][name], atol=5e-4), name
 
 
 def test_out_of_memory_shrinks_the_patch_and_goes_on(dataset, tmp_path, monkeypatch):
