@@ -1,5 +1,8 @@
 """Images on disk: reading, writing and comparing their geometry. Image I/O is SimpleITK's."""
 
+import gzip
+import math
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,11 +54,13 @@ def read_image(path: Path | str) -> sitk.Image:
     """Read a volume from a file, or from a folder that holds one DICOM series.
 
     Raises:
-        InputError: missing, not an image, or a folder with no or several series.
+        InputError: missing, not an image, cut off, or a folder with no or several series.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist.", "Check the path, or make dataset.json again.")
+    if path.name.lower().endswith((".nii", ".nii.gz")) and not _is_whole(path):
+        raise InputError(f"{path} ends before its last voxel.", "Copy, download or export it again.")
     try:
         if path.is_dir():
             series = dicom_series(path)
@@ -68,6 +73,32 @@ def read_image(path: Path | str) -> sitk.Image:
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise _unreadable(path, error) from error
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a NIfTI file has all the bytes that its header promises; ITK would read missing voxels as zeros."""
+    header = read_header(path)
+    if not header.HasMetaDataKey("vox_offset"):
+        return True
+    sizes = (int(header.GetMetaData(f"dim[{d}]")) for d in range(1, 1 + int(header.GetMetaData("dim[0]"))))
+    promised = int(float(header.GetMetaData("vox_offset")))
+    promised += math.prod(max(1, n) for n in sizes) * int(header.GetMetaData("bitpix")) // 8
+    with open(path, "rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+        file.seek(-4, 2)
+        last = int.from_bytes(file.read(), "little")
+        if not compressed:
+            return file.tell() >= promised
+    if last == promised % 2**32:  # a gzip file ends with the size of its content
+        return True
+    found = 0  # or with that of its last part only
+    try:
+        with gzip.open(path) as content:
+            while block := content.read(2**20):
+                found += len(block)
+    except (EOFError, OSError, zlib.error):
+        return False
+    return found >= promised
 
 
 def _unreadable(path: Path | str, error: RuntimeError) -> InputError:

@@ -530,3 +530,21 @@ def test_reading_and_checking_refuse_with_the_same_error(tmp_path):
     with pytest.raises(UnusableCase, match="is constant: every voxel is 0") as error:
         read_images(unlabelled(path))
     assert error.value.exit_code == 2 and error.value.code == "constant" and error.value.hint
+
+
+@pytest.mark.parametrize("name", ["cut.nii", "cut.nii.gz"])
+@pytest.mark.parametrize("share", [0.5, 0.99])
+def test_a_nifti_file_that_was_cut_off_is_refused(tmp_path, good, name, share):
+    path = write(tmp_path / name, grey(3))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    code, message = refusal(unlabelled(path), good)
+    assert code == "unreadable" and message == f"{path} ends before its last voxel."
+
+
+def test_a_nifti_file_compressed_in_parts_is_read(tmp_path):
+    plain, parts = write(tmp_path / "a.nii", grey(3)), tmp_path / "b.nii.gz"
+    content = plain.read_bytes()
+    parts.write_bytes(gzip.compress(content[:500]) + gzip.compress(content[500:]))
+    first, second = (sitk.GetArrayFromImage(read_images(unlabelled(p))[0]) for p in (plain, parts))
+    assert np.array_equal(first, second)
