@@ -53,7 +53,14 @@ def test_at_first_all_are_believed():
 
 
 def test_a_case_that_is_only_hard_stays_believed():
-    assert judged([cube(2, 10)] * 4, [cube(2, 10)] * 3 + [cube(2, 8)]) == pytest.approx([1] * 4)  # its Dice is 0.86
+    assert judged([cube(2, 10)] * 4, [cube(2, 10)] * 3 + [cube(3, 10)]) == pytest.approx([1] * 4)  # its Dice is 0.93
+
+
+@pytest.mark.parametrize(("learnt", "annotated"), [((2, 8), (2, 10)), ((2, 10), (2, 8))])
+def test_a_volume_that_is_off_tells_more_than_its_overlap(learnt, annotated):
+    model = [cube(2, 10)] * 3 + [cube(*learnt)]
+    values = judged([cube(2, 10)] * 3 + [cube(*annotated)], model)
+    assert values == pytest.approx([1, 1, 1, LEAST])  # its Dice is 0.86, its volume a quarter off
 
 
 def test_like_cases_are_believed_alike_however_good_they_are():

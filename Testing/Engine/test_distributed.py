@@ -134,7 +134,7 @@ def uneven_batch():
 
 
 def two_steps(part, parts, normalisation):
-    """Losses, shares, thresholds and agreement, and gradients, of every parts-th crop in the second of two steps."""
+    """Losses, shares and thresholds, and gradients, of every parts-th crop in the second of two steps."""
     logits, labels, trust, pasted = uneven_batch()
     crops = torch.tensor([*range(11)[part::parts], *range(11, 20)[part::parts]])
     labelled = int((crops < 11).sum())
@@ -150,7 +150,7 @@ def two_steps(part, parts, normalisation):
         (supervised + terms.labelled + terms.unlabelled + own).backward()
     gradients = [torch.zeros_like(values).index_copy_(0, crops, leaf.grad) for values, leaf in zip(logits, leaves)]
     numbers = (supervised, terms.labelled, terms.unlabelled, own, terms.shares, heterogeneous.thresholds.tau)
-    return [n.tolist() for n in (*numbers, heterogeneous.agreement)], torch.stack(gradients).numpy()
+    return [n.tolist() for n in numbers], torch.stack(gradients).numpy()
 
 
 def both_normalisations():
