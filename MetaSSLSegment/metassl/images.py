@@ -59,8 +59,6 @@ def read_image(path: Path | str) -> sitk.Image:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist.", "Check the path, or make dataset.json again.")
-    if path.name.lower().endswith((".nii", ".nii.gz")) and not _is_whole(path):
-        raise InputError(f"{path} ends before its last voxel.", "Copy, download or export it again.")
     try:
         if path.is_dir():
             series = dicom_series(path)
@@ -70,6 +68,8 @@ def read_image(path: Path | str) -> sitk.Image:
                     "Put each series into a folder of its own.",
                 )
             return sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
+        if path.name.lower().endswith((".nii", ".nii.gz")) and not _is_whole(path):
+            raise InputError(f"{path} ends before its last voxel.", "Copy, download or export it again.")
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise _unreadable(path, error) from error

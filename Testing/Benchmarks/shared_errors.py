@@ -12,19 +12,14 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from metassl.dataset import Dataset
+from metassl.evaluation import evaluate_case
+from metassl.images import read_image
 from metassl.regions import REGIONS
 
 
 def voxels(path: Path | str) -> np.ndarray:
     """A volume's array."""
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-
-
-def mean_dice(one: np.ndarray, other: np.ndarray, values: list[int]) -> float:
-    """Mean Dice over the classes."""
-    return statistics.fmean(
-        2 * np.sum((one == k) & (other == k)) / max(1, np.sum(one == k) + np.sum(other == k)) for k in values
-    )
+    return sitk.GetArrayFromImage(read_image(path))
 
 
 def main() -> None:
@@ -33,12 +28,12 @@ def main() -> None:
     parser.add_argument("runs", nargs=2, type=Path, help="folders of two runs")
     runs = parser.parse_args().runs
     dataset = Dataset.load(runs[0] / "dataset.json")
-    values = [c.value for c in dataset.classes]
     between, wrong, both, regions = [], 0, 0, np.zeros(1 + len(REGIONS), int)
     for case in dataset.with_role("ignored"):
         truth = voxels(case.label)
         first, second = (voxels(run / "predictions" / f"{case.id}_seg.nii.gz") for run in runs)
-        between.append(mean_dice(first, second, values))
+        rows = evaluate_case(case.id, first, second, dataset.classes, spacing=(1, 1, 1))
+        between.append(statistics.fmean(row.dice for row in rows))
         missed = first != truth
         wrong += missed.sum()
         both += (missed & (second != truth)).sum()
