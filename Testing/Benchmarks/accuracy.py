@@ -14,8 +14,9 @@ FOLDER holds images/, labels/ and split.json with the keys labelled_4, pool and 
 
 ``--corrupt`` spoils half of the labelled annotations: dilated or eroded by 2 voxels and shifted by up to 3. ``--lever``
 adds rows: the default, CPS + MetaSSL, with other options. Every run is a ``metassl train``, ``predict`` and
-``evaluate`` of its own with its result in one JSON; runs that have one are not repeated, runs that were cut off go on.
-The table is made from all results.
+``evaluate`` of its own with its result in one JSON below ``--results``, which is kept with the code: runs that have one
+are not repeated (delete it, or name another folder, to measure again), runs that were cut off go on. The table is made
+from all results.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from metassl.dataset import Dataset
+from metassl.files import write_text
 from metassl.images import like, read_image, write_image
 from metassl.layouts import prepare
 from metassl.sample import make_sample
@@ -45,6 +47,8 @@ BASE = "cps + MetaSSL"
 FULL = "full supervision on the pool"
 SUPERVISED = "supervised only"
 MEASURED_ON_POOL = 24
+METRICS = {"dice": 4, "hd95": 3, "assd": 3}
+"""What is reported, with how many decimals."""
 MARK = "<!-- accuracy table -->"
 
 
@@ -129,7 +133,7 @@ def spoil(label: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 def execute(run: Run, args: argparse.Namespace) -> None:
     """Train, predict, evaluate; write result.json last."""
     folder = args.out / experiment(args) / run.name
-    result = folder / "result.json"
+    result = args.results / experiment(args) / f"{run.name}.json"
     if result.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,11 +163,19 @@ def execute(run: Run, args: argparse.Namespace) -> None:
         "options": run.options,
         "training_seconds": training_seconds(trained),
         "machine": machine(),
-        "metrics": json.loads((folder / "metrics.json").read_text(encoding="utf-8")),
+        "cases": measured_cases(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["rows"]),
     }
-    partial = folder / "result.json.partial"
-    partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    partial.replace(result)
+    write_text(result, json.dumps(content) + "\n")
+
+
+def measured_cases(rows: list[dict]) -> dict[str, dict[str, list[float | None]]]:
+    """Metric -> case -> its values, class by class, of the rows of metrics.json."""
+    found: dict[str, dict[str, list[float | None]]] = {metric: {} for metric in METRICS}
+    for row in rows:
+        for metric, digits in METRICS.items():
+            value = None if row[metric] is None else round(row[metric], digits + 2)
+            found[metric].setdefault(row["case"], []).append(value)
+    return found
 
 
 def experiment(args: argparse.Namespace) -> str:
@@ -178,17 +190,14 @@ def training_seconds(run: Path) -> float:
 
 
 def results(folder: Path) -> list[dict]:
-    """All finished runs below a folder."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("result.json"))]
+    """All finished runs of an experiment."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
 
 
 def case_values(result: dict, metric: str) -> dict[str, float]:
     """Case -> mean over the classes of a metric; undefined distances are left out."""
-    values: dict[str, list[float]] = {}
-    for row in result["metrics"]["rows"]:
-        if row[metric] is not None:
-            values.setdefault(row["case"], []).append(row[metric])
-    return {case: statistics.fmean(found) for case, found in values.items()}
+    defined = {case: [v for v in values if v is not None] for case, values in result["cases"][metric].items()}
+    return {case: statistics.fmean(values) for case, values in defined.items() if values}
 
 
 def paired(group: list[dict], base: list[dict]) -> str:
@@ -248,7 +257,7 @@ def table(found: list[dict], whole: list[dict] = ()) -> str:
         if not group:
             continue
         cells = []
-        for metric, digits in (("dice", 4), ("hd95", 3), ("assd", 3)):
+        for metric, digits in METRICS.items():
             values = [case_values(result, metric).values() for result in group]
             means = [statistics.fmean(found) for found in values if found]  # no distance where nothing was found
             spread = f" ± {statistics.stdev(means):.{digits}f}" if len(means) > 1 else ""
@@ -271,7 +280,7 @@ def write_table(args: argparse.Namespace) -> None:
     """Replace the part of the document between two marks, one table per experiment."""
     parts = []
     for folder in sorted(
-        args.out.iterdir(), key=lambda path: [int(w) if w.isdigit() else 0 for w in path.name.split()]
+        args.results.iterdir(), key=lambda path: [int(w) if w.isdigit() else 0 for w in path.name.split()]
     ):
         found = results(folder)
         if not found:
@@ -289,7 +298,8 @@ def main() -> None:
     parser.add_argument("--on", choices=("test", "pool", "sample"), default="test", help="what is measured")
     parser.add_argument("--corrupt", action="store_true", help="spoil half of the labelled annotations")
     parser.add_argument("--lever", action="append", default=[], metavar="NAME: OPTIONS", help="an additional row")
-    parser.add_argument("--out", type=Path, default=Path("build/accuracy"))
+    parser.add_argument("--out", type=Path, default=Path("build/accuracy"), help="folder of the runs")
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "Results", help="folder of the JSONs")
     parser.add_argument("--iterations", type=int, default=800)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", nargs="+", help="only these rows, and all levers")
@@ -299,7 +309,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.data is None and args.on != "sample":
         parser.error("--data is needed, unless it is --on sample")
-    args.data, args.out = args.data and args.data.resolve(), args.out.resolve()
+    args.data, args.out, args.results = args.data and args.data.resolve(), args.out.resolve(), args.results.resolve()
     wanted = [
         r for r in runs(args.seeds, args.lever) if not args.rows or r.row in args.rows or r.row.startswith("lever ")
     ]

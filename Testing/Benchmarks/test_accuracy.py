@@ -20,7 +20,7 @@ def result(row, seed, dice, minutes=1.0, first=0):
         "threads": 1,
         "machine": "box",
         "training_seconds": 60 * minutes,
-        "metrics": {"rows": rows},
+        "cases": accuracy.measured_cases(rows),
     }
 
 
@@ -94,12 +94,12 @@ def test_every_method_is_there_with_and_without_metassl():
 
 def test_table_replaces_the_part_between_the_marks(tmp_path):
     for iterations, seed in ((20, 0), (100, 0), (100, 1)):
-        folder = tmp_path / "out" / f"test {iterations}" / f"cps-{seed}"
-        folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(result("cps", seed, (0.5, 0.5))))
+        folder = tmp_path / "results" / f"test {iterations}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"cps-seed{seed}.json").write_text(json.dumps(result("cps", seed, (0.5, 0.5))))
     document = tmp_path / "table.md"
     document.write_text(f"before\n{accuracy.MARK}\nold\n{accuracy.MARK}\nafter\n")
-    arguments = argparse.Namespace(out=tmp_path / "out", table=document)
+    arguments = argparse.Namespace(results=tmp_path / "results", table=document)
     accuracy.write_table(arguments)
     accuracy.write_table(arguments)
     text = document.read_text(encoding="utf-8")
