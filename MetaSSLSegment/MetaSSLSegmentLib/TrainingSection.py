@@ -58,7 +58,11 @@ class TrainingSection(Section):
             ),
             "weights": (
                 ui.weightsBox,
-                [("paper", _("as in the article")), ("released-code", _("as in the released code"))],
+                [
+                    ("mild", _("mild")),
+                    ("paper", _("as in the article")),
+                    ("released-code", _("as in the released code")),
+                ],
             ),
         }
         for name, (box, choices) in self._choices.items():

@@ -45,7 +45,10 @@ class Job:
     consistency: float = setting(1.0, "final weight of the unlabelled loss (lambda_max)", low=0.0)
     ramp: float = setting(0.6, "share of the budget over which that weight rises", low=0.0, high=1.0)
     weights: str = setting(
-        "paper", "order of the MetaSSL region weights: DC above DS, or below", choices=("paper", "released-code")
+        "mild",
+        "MetaSSL region weights: on unlabelled crops the same as on labelled ones; as in the article, where discrepant "
+        "voxels teach next to nothing; or as in its released code, with DS above DC",
+        choices=("mild", "paper", "released-code"),
     )
     normalisation: str = setting(
         "voxel", "MetaSSL weights count per voxel, or per region total", choices=("voxel", "region")

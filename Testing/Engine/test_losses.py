@@ -95,7 +95,8 @@ def test_presets_have_the_published_numbers_and_orders():
     labelled, unlabelled = REGION_WEIGHTS["released-code"]
     assert labelled == pytest.approx((1, 0.66666667, 0.2962963, 0.44444444))
     assert unlabelled == pytest.approx((1, 0.8, 0.004096, 0.128))
-    for uc, us, dc, ds in REGION_WEIGHTS["paper"]:
+    assert REGION_WEIGHTS["mild"] == (REGION_WEIGHTS["paper"][0],) * 2
+    for uc, us, dc, ds in (*REGION_WEIGHTS["paper"], *REGION_WEIGHTS["mild"]):
         assert uc > us > dc > ds
     for uc, us, dc, ds in REGION_WEIGHTS["released-code"]:
         assert uc > us > ds > dc
