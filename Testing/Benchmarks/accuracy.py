@@ -14,9 +14,8 @@ FOLDER holds images/, labels/ and split.json with the keys labelled_4, pool and 
 
 ``--corrupt`` spoils half of the labelled annotations: dilated or eroded by 2 voxels and shifted by up to 3. ``--lever``
 adds rows: the default, CPS + MetaSSL, with other options. Every run is a ``metassl train``, ``predict`` and
-``evaluate`` of its own with its result in one JSON below ``--results``, which is kept with the code: runs that have one
-are not repeated (delete it, or name another folder, to measure again), runs that were cut off go on. The table is made
-from all results.
+``evaluate`` of its own with its result in one JSON below ``--results``: runs that have one are not repeated, runs that
+were cut off go on. The table is made from all results; those of docs/benchmarks.md are in Testing/Benchmarks/Results.
 """
 
 import argparse
@@ -276,8 +275,8 @@ def table(found: list[dict], whole: list[dict] = ()) -> str:
     return "\n".join(lines)
 
 
-def write_table(args: argparse.Namespace) -> None:
-    """Replace the part of the document between two marks, one table per experiment."""
+def show_tables(args: argparse.Namespace) -> None:
+    """Print a table per experiment; in the document, if one is given, they replace the part between two marks."""
     parts = []
     for folder in sorted(
         args.results.iterdir(), key=lambda path: [int(w) if w.isdigit() else 0 for w in path.name.split()]
@@ -288,7 +287,10 @@ def write_table(args: argparse.Namespace) -> None:
         where = f"{found[0]['machine']}, {found[0]['threads']} thread(s) per run"
         whole = results(folder.with_name(folder.name.replace(" corrupted", ""))) if "corrupted" in folder.name else ()
         parts.append(f"**{folder.name} iterations**, {where}\n\n{table(found, whole)}")
-    put_between_marks(args.table, MARK, "\n\n".join(parts))
+    text = "\n\n".join(parts)
+    print(text)
+    if args.table:
+        put_between_marks(args.table, MARK, text)
 
 
 def main() -> None:
@@ -299,17 +301,18 @@ def main() -> None:
     parser.add_argument("--corrupt", action="store_true", help="spoil half of the labelled annotations")
     parser.add_argument("--lever", action="append", default=[], metavar="NAME: OPTIONS", help="an additional row")
     parser.add_argument("--out", type=Path, default=Path("build/accuracy"), help="folder of the runs")
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "Results", help="folder of the JSONs")
+    parser.add_argument("--results", type=Path, help="folder of the JSONs; OUT/results when not given")
     parser.add_argument("--iterations", type=int, default=800)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", nargs="+", help="only these rows, and all levers")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads per run")
-    parser.add_argument("--table", type=Path, default=Path("docs/benchmarks.md"))
+    parser.add_argument("--table", type=Path, help="document whose tables are replaced")
     args = parser.parse_args()
     if args.data is None and args.on != "sample":
         parser.error("--data is needed, unless it is --on sample")
-    args.data, args.out, args.results = args.data and args.data.resolve(), args.out.resolve(), args.results.resolve()
+    args.data, args.out = args.data and args.data.resolve(), args.out.resolve()
+    args.results = args.results or args.out / "results"
     wanted = [
         r for r in runs(args.seeds, args.lever) if not args.rows or r.row in args.rows or r.row.startswith("lever ")
     ]
@@ -330,7 +333,7 @@ def main() -> None:
 
     with ThreadPoolExecutor(args.workers) as pool:
         fine = all(list(pool.map(attempt, wanted)))
-    write_table(args)
+    show_tables(args)
     sys.exit(0 if fine else 1)
 
 

@@ -100,8 +100,8 @@ def test_table_replaces_the_part_between_the_marks(tmp_path):
     document = tmp_path / "table.md"
     document.write_text(f"before\n{accuracy.MARK}\nold\n{accuracy.MARK}\nafter\n")
     arguments = argparse.Namespace(results=tmp_path / "results", table=document)
-    accuracy.write_table(arguments)
-    accuracy.write_table(arguments)
+    accuracy.show_tables(arguments)
+    accuracy.show_tables(arguments)
     text = document.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert text.index("**test 20 iterations**") < text.index("**test 100 iterations**")
