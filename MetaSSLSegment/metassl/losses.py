@@ -23,10 +23,11 @@ from .voxels import blocks, by_class
 BACKGROUND_UC = 5
 """Code of UC background voxels inside the loss, where UC counts as two regions; 1 is then UC foreground."""
 
+PAPER_LABELLED = (1.0, 1 / 1.5, 1 / 1.5**2, 1 / 1.5**3)
 REGION_WEIGHTS = {
-    # The paper's order UC > US > DC > DS with its labelled weights in both streams: discrepant voxels, where thin
-    # structures lie, still teach. See docs/benchmarks.md.
-    "mild": ((1.0, 1 / 1.5, 1 / 1.5**2, 1 / 1.5**3),) * 2,
+    # The paper's labelled weights in both streams: discrepant voxels, where thin structures lie, still teach. See
+    # docs/benchmarks.md.
+    "mild": (PAPER_LABELLED, PAPER_LABELLED),
     # Zhao et al.'s released code, divided by its 50: unlabelled 1, 1/r, 1/(r 25 r 5 r), 1/(r 5 r) with r = 1.25;
     # labelled 1/r^n with r = 1.5.
     "released-code": (
@@ -35,7 +36,7 @@ REGION_WEIGHTS = {
     ),
     # The paper's order UC > US > DC > DS: the same numbers with DC and DS exchanged.
     "paper": (
-        (1.0, 1 / 1.5, 1 / 1.5**2, 1 / 1.5**3),
+        PAPER_LABELLED,
         (1.0, 1 / 1.25, 1 / (1.25 * 5 * 1.25), 1 / (1.25 * 25 * 1.25 * 5 * 1.25)),
     ),
 }

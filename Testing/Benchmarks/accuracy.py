@@ -130,7 +130,7 @@ def spoil(label: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def execute(run: Run, args: argparse.Namespace) -> None:
-    """Train, predict, evaluate; write result.json last."""
+    """Train, predict, evaluate; write the result last."""
     folder = args.out / experiment(args) / run.name
     result = args.results / experiment(args) / f"{run.name}.json"
     if result.exists():

@@ -244,17 +244,16 @@ def weights_of(method):
 
 @pytest.mark.parametrize(("method", "loss"), [("cps", "metassl"), ("mean-teacher", "own"), ("fixmatch", "metassl")])
 def test_two_ranks_train_as_one_process_with_the_doubled_batch(method, loss, dataset, tmp_path):
-    # pasted are crops of the same rank, so that without pasting only both see the same
-    settings = {"method": method, "loss": loss, "iterations": 3, "pasting": "off", "ramp": 0.0}
+    # pasted are crops of the same rank, so that without pasting only both see the same; small steps keep rounding small
+    settings = {"method": method, "loss": loss, "iterations": 3, "pasting": "off", "ramp": 0.0, "learning_rate": 1e-4}
     run = started_run(dataset, tmp_path / "ranks", **settings)
     first, second = on_ranks(2, trained, run.path)
     joint = trained(started_run(dataset, tmp_path / "one", batch_labelled=2, batch_unlabelled=2, **settings).path)
     assert first["tau"] == second["tau"] and np.array_equal(first["weights"], second["weights"])
-    # the optimiser makes steps of full length of the rounding errors of tiny gradients, so single weights say little,
-    # and thresholds differ by 1e-4 after three steps (by less than 1e-6 after one)
-    np.testing.assert_allclose(first["tau"], joint["tau"], rtol=1e-3)
+    np.testing.assert_allclose(first["tau"], joint["tau"], rtol=1e-5)
     torch.manual_seed(0)
     initial = {"weights": weights_of(build_method(run.plan(), Job(method=method, loss=loss)))}
+    # the optimiser makes steps of full length of the rounding errors of tiny gradients, so single weights say little
     difference, movement = (np.linalg.norm(joint["weights"] - other["weights"]) for other in (first, initial))
     assert difference < 5e-3 * movement
 
