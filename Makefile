@@ -19,7 +19,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 .PHONY: demo test test-slow test-all lint bench accuracy package screenshots clean
 
 demo: $(INSTALLED)
-	$(BIN)/python Testing/demo.py --out demo $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python Testing/Demo/demo.py --out demo $(if $(DATA),--data "$(DATA)")
 
 test: lint $(INSTALLED_MODULE)
 	$(BIN)/python -m pytest -m "not slow"

@@ -3,7 +3,7 @@ import re
 from dataclasses import asdict, dataclass, field
 
 import vtk
-from metassl.dataset import NOT_IN_NAMES, ROLES, Case, Dataset, SegmentClass
+from metassl.data.dataset import NOT_IN_NAMES, ROLES, Case, Dataset, SegmentClass
 from metassl.errors import InputError
 from slicer.i18n import tr as _
 
@@ -21,7 +21,7 @@ class CaseRow:
 
     Attributes:
         id: unique name.
-        role: one of ``metassl.dataset.ROLES``.
+        role: one of ``metassl.data.dataset.ROLES``.
         images: a path per channel; empty when the case is in the scene.
         label: path of the annotation, or None.
         nodes: number of the node references ``caseVolumeN`` and ``caseSegmentationN`` when the case is in the scene.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import qt
 import slicer
-from metassl.dataset import ROLES, Dataset
+from metassl.data.dataset import ROLES, Dataset
 from metassl.errors import InputError
 from slicer.i18n import tr as _
 

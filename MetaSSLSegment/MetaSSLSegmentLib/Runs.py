@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from metassl.dataset import NOT_IN_NAMES
+from metassl.data.dataset import NOT_IN_NAMES
 
 FINISHED, UNFINISHED = "finished", "unfinished"
 TAIL = 65536

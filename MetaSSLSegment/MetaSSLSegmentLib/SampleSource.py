@@ -2,7 +2,7 @@ import shutil
 from pathlib import Path
 
 import slicer
-from metassl.dataset import Dataset
+from metassl.data.dataset import Dataset
 from metassl.errors import InputError
 from slicer.i18n import tr as _
 
@@ -47,7 +47,7 @@ def makeAndLoad(source=None):
     Returns:
         The volume node, in a list.
     """
-    from metassl.sample import make_sample
+    from metassl.data.sample import make_sample
 
     def progress(done, total, name=""):
         slicer.app.processEvents()

@@ -32,11 +32,11 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from metassl.dataset import Dataset
+from metassl.data.dataset import Dataset
+from metassl.data.images import like, read_image, write_image
+from metassl.data.sample import make_sample
 from metassl.files import write_text
-from metassl.images import like, read_image, write_image
-from metassl.layouts import prepare
-from metassl.sample import make_sample
+from metassl.layouts.prepare import prepare
 from report import machine, put_between_marks
 from skimage.morphology import ball, dilation, erosion
 

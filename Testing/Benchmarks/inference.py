@@ -31,15 +31,15 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from metassl.dataset import Case, Dataset, SegmentClass
+from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.devices import autocast, choose_precision
-from metassl.inference import predict_volume
+from metassl.inference.model import Model, load_model, save_model
+from metassl.inference.volume import predict_volume
 from metassl.job import Job
-from metassl.methods import build_method
-from metassl.model import Model, load_model, save_model
-from metassl.networks import network_arguments
-from metassl.planning import make_plan
-from metassl.preprocessing import to_grid
+from metassl.networks.dynunet import network_arguments
+from metassl.planning.planner import make_plan
+from metassl.planning.preprocessing import to_grid
+from metassl.ssl.methods import build_method
 from monai.inferers import sliding_window_inference
 from monai.networks.nets import DynUNet
 from report import arguments, machine, peak_resident, publish, reset_peak

@@ -26,8 +26,8 @@ import sys
 from collections.abc import Callable
 
 import torch
-from metassl.losses import REGION_WEIGHTS, HeterogeneousLoss, masked_mean, supervised_loss
-from metassl.quadripartition import Branch
+from metassl.ssl.losses import REGION_WEIGHTS, HeterogeneousLoss, masked_mean, supervised_loss
+from metassl.ssl.quadripartition import Branch
 from report import arguments, machine, peak_resident, publish, reset_peak, synchronised
 from torch import Tensor
 from torch.nn import functional

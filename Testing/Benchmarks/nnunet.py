@@ -46,11 +46,11 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from inference import make_models, volume
-from metassl.inference import predict_volume
-from metassl.model import load_model
-from metassl.networks import build_network
-from metassl.normalisation import place
-from metassl.plan import Plan
+from metassl.inference.model import load_model
+from metassl.inference.volume import predict_volume
+from metassl.networks.dynunet import build_network
+from metassl.networks.instance_norm import place
+from metassl.planning.plan import Plan
 from report import arguments, machine, peak_resident, publish, reset_peak
 from torch import nn
 from training import Set, our_loop

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from metassl.dataset import Dataset
-from metassl.evaluation import evaluate_case
-from metassl.images import read_image
+from metassl.data.dataset import Dataset
+from metassl.data.images import read_image
+from metassl.evaluation.evaluate import evaluate_case
 from metassl.regions import REGIONS
 
 

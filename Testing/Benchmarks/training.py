@@ -31,17 +31,17 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from accuracy import METHODS, training_seconds
-from metassl.dataset import Case, Dataset, SegmentClass
+from metassl.crops.sampling import Prefetcher
+from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.devices import autocast, choose_device, choose_precision
 from metassl.events import Reporter
 from metassl.job import Job
-from metassl.networks import build_network, network_arguments
-from metassl.normalisation import place
-from metassl.planning import make_plan
-from metassl.preprocessing import build_cache
-from metassl.run_folder import RunFolder
-from metassl.sampling import Prefetcher
-from metassl.training import Trainer
+from metassl.networks.dynunet import build_network, network_arguments
+from metassl.networks.instance_norm import place
+from metassl.planning.planner import make_plan
+from metassl.planning.preprocessing import build_cache
+from metassl.training.run_folder import RunFolder
+from metassl.training.trainer import Trainer
 from monai.data import CacheDataset, DataLoader
 from monai.losses import DiceCELoss
 from monai.networks.nets import DynUNet

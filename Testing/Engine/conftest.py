@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from metassl.plan import Intensity, NetworkPlan, Plan
+from metassl.planning.plan import Intensity, NetworkPlan, Plan
 
 torch.set_num_threads(1)  # the volumes are too small to share
 

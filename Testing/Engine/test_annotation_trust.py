@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from metassl.annotation_trust import LEAST, AnnotationTrust
-from metassl.dataset import IGNORE
-from metassl.losses import HeterogeneousLoss, supervised_loss
-from metassl.quadripartition import Branch
+from metassl.data.dataset import IGNORE
+from metassl.ssl.annotation_trust import LEAST, AnnotationTrust
+from metassl.ssl.losses import HeterogeneousLoss, supervised_loss
+from metassl.ssl.quadripartition import Branch
 
 SIZE = (12, 12, 12)
 

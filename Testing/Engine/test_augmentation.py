@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from metassl.augmentation import Augmentation
-from metassl.dataset import IGNORE
+from metassl.crops.augmentation import Augmentation
+from metassl.data.dataset import IGNORE
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import struct
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from metassl import checking
-from metassl.checking import check_dataset, read_images, read_label
-from metassl.dataset import IGNORE, Case, Dataset, SegmentClass
+from metassl.data import checking
+from metassl.data.checking import check_dataset, read_images, read_label
+from metassl.data.dataset import IGNORE, Case, Dataset, SegmentClass
+from metassl.data.reading import UnusableCase
 from metassl.errors import InputError, Stopped
-from metassl.reading import UnusableCase
 from volumes import SIZE, grey, label, segments, write, write_dicom
 
 LIVER, TUMOUR = SegmentClass("Liver", 1, (255, 0, 0)), SegmentClass("Tumour", 2, (0, 255, 0))

@@ -8,7 +8,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from metassl import __version__
-from metassl.cli import build_parser, explain, main, stop_requests
+from metassl.cli.main import build_parser, explain, main, stop_requests
 from metassl.errors import DiskError, InputError, OutOfMemoryError
 from metassl.job import Job
 from volumes import label, write
@@ -25,7 +25,7 @@ def metassl(*arguments, **options):
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_explains_without_loading_anything_heavy(command):
     code = (
-        "import sys\nfrom metassl.cli import main\n"
+        "import sys\nfrom metassl.cli.main import main\n"
         "try: main(sys.argv[1:])\nexcept SystemExit as e: assert e.code == 0\n"
         f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
     )
@@ -87,7 +87,7 @@ def test_prepare_and_check_from_the_command_line(tmp_path):
     ("chosen", "count"), [({}, "10000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, "None")]
 )
 def test_waiting_threads_give_way_unless_the_user_says_otherwise(chosen, count):
-    code = "import os; from metassl import cli; cli.main(['check', 'no.json']); print(os.environ.get('GOMP_SPINCOUNT'))"
+    code = "import os; from metassl.cli.main import main; main(['check', 'no.json']); print(os.environ.get('GOMP_SPINCOUNT'))"
     clean = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean | chosen)
     assert result.stdout.split()[-1] == count, result.stderr
@@ -135,14 +135,14 @@ def test_exit_codes(error, code, words):
 
 def test_a_missing_package_is_said(tmp_path):
     # an empty folder before everything else hides monai, as on a Slicer without it
-    code = "import sys; sys.modules['monai'] = None\nfrom metassl.cli import main\nsys.exit(main(sys.argv[1:]))"
+    code = "import sys; sys.modules['monai'] = None\nfrom metassl.cli.main import main\nsys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "evaluate", str(tmp_path), str(tmp_path)]
     result = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert result.returncode == 4 and "monai" in result.stderr and "pip install monai" in result.stderr
 
 
 def test_a_defect_shows_its_traceback(monkeypatch):
-    monkeypatch.setattr("metassl.cli.Dataset.load", lambda _: 1 / 0)
+    monkeypatch.setattr("metassl.cli.main.Dataset.load", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["check", "d.json"])
 

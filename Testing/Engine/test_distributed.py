@@ -15,24 +15,24 @@ import numpy as np
 import pytest
 import torch
 from metassl import distributed
-from metassl.checkpoint import load_checkpoint
-from metassl.cli import stop_requests
-from metassl.dataset import IGNORE, Case, Dataset, SegmentClass
+from metassl.cli.main import stop_requests
+from metassl.crops.sampling import CropSampler
+from metassl.data.dataset import IGNORE, Case, Dataset, SegmentClass
 from metassl.errors import DiskError, InputError
 from metassl.events import Reporter, read_events
+from metassl.inference.model import load_model
 from metassl.job import Job
-from metassl.losses import HeterogeneousLoss, masked_mean, supervised_loss
-from metassl.methods import build_method
-from metassl.model import load_model
-from metassl.plan import Plan
-from metassl.quadripartition import Branch
-from metassl.run_folder import RunFolder
-from metassl.sampling import CropSampler
-from metassl.training import Trainer, train
+from metassl.planning.plan import Plan
+from metassl.ssl.losses import HeterogeneousLoss, masked_mean, supervised_loss
+from metassl.ssl.methods import build_method
+from metassl.ssl.quadripartition import Branch
+from metassl.training.checkpoint import load_checkpoint
+from metassl.training.run_folder import RunFolder
+from metassl.training.trainer import Trainer, train
 from volumes import write
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["metassl.training"])  # the processes start with everything imported
+CONTEXT.set_forkserver_preload(["metassl.training.trainer"])  # the processes start with everything imported
 CPU = torch.device("cpu")
 
 

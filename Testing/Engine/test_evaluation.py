@@ -3,9 +3,9 @@ import json
 
 import numpy as np
 import pytest
-from metassl.dataset import IGNORE, Case, Dataset, SegmentClass
+from metassl.data.dataset import IGNORE, Case, Dataset, SegmentClass
 from metassl.errors import InputError
-from metassl.evaluation import Evaluation, evaluate_case, evaluate_folder
+from metassl.evaluation.evaluate import Evaluation, evaluate_case, evaluate_folder
 from volumes import write
 
 ONE = (SegmentClass("one", 1, (1, 1, 1)),)

@@ -1,11 +1,11 @@
 import json
 
 import pytest
-from metassl.dataset import Case, Dataset, SegmentClass
+from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.errors import DiskError, InputError
 from metassl.files import read_json, replacing, write_json
 from metassl.job import Job
-from metassl.plan import Plan
+from metassl.planning.plan import Plan
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from metassl import inference
-from metassl.dataset import SegmentClass
+from metassl.data.dataset import SegmentClass
 from metassl.errors import OutOfMemoryError, Stopped
-from metassl.inference import _within_memory, largest_components, predict_labels, predict_volume
+from metassl.inference import volume as inference
+from metassl.inference.model import Model
+from metassl.inference.volume import _within_memory, largest_components, predict_labels, predict_volume
+from metassl.inference.windows import windows_of
 from metassl.job import Job
-from metassl.methods import METHODS, Method, Predictions, build_method
-from metassl.model import Model
-from metassl.plan import Intensity, NetworkPlan, Plan
-from metassl.windows import windows_of
+from metassl.planning.plan import Intensity, NetworkPlan, Plan
+from metassl.ssl.methods import METHODS, Method, Predictions, build_method
 
 ROTATED = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
 FLIPPED = (-1.0, 0, 0, 0, 1.0, 0, 0, 0, -1.0)

@@ -3,10 +3,10 @@ import re
 
 import numpy as np
 import pytest
-from metassl.checking import check_dataset
-from metassl.dataset import COLOURS, Dataset
+from metassl.data.checking import check_dataset
+from metassl.data.dataset import COLOURS, Dataset
 from metassl.errors import InputError
-from metassl.layouts import prepare
+from metassl.layouts.prepare import prepare
 from volumes import SIZE, grey, label, segments, write, write_dicom
 
 

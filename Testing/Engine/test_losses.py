@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from metassl.dataset import IGNORE
-from metassl.losses import REGION_WEIGHTS, HeterogeneousLoss, masked_mean, region_weights, supervised_loss
-from metassl.quadripartition import Branch
+from metassl.data.dataset import IGNORE
+from metassl.ssl.losses import REGION_WEIGHTS, HeterogeneousLoss, masked_mean, region_weights, supervised_loss
+from metassl.ssl.quadripartition import Branch
 from monai.losses import DiceLoss
 from torch.nn import functional
 

@@ -3,17 +3,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from metassl.augmentation import perturb
-from metassl.dataset import IGNORE
+from metassl.crops.augmentation import perturb
+from metassl.data.dataset import IGNORE
 from metassl.errors import InputError
 from metassl.job import Job
-from metassl.losses import HeterogeneousLoss
-from metassl.methods import METHODS, Streams, build_method
-from metassl.methods.cct import dropout, hide_active, noise
-from metassl.methods.fixmatch import FixMatch
-from metassl.methods.mean_teacher import update_average
-from metassl.networks import build_network, decode, encode
-from metassl.quadripartition import Branch
+from metassl.networks.dynunet import build_network, decode, encode
+from metassl.ssl.losses import HeterogeneousLoss
+from metassl.ssl.methods import METHODS, Streams, build_method
+from metassl.ssl.methods.cct import dropout, hide_active, noise
+from metassl.ssl.methods.fixmatch import FixMatch
+from metassl.ssl.methods.mean_teacher import update_average
+from metassl.ssl.quadripartition import Branch
 from torch import nn
 
 

@@ -4,13 +4,13 @@ import os
 import numpy as np
 import pytest
 import torch
-from metassl.dataset import Case, Dataset, SegmentClass
+from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.errors import InputError
 from metassl.files import read_json, write_json
+from metassl.inference.model import load_model, save_model
 from metassl.job import Job
-from metassl.methods import METHODS, build_method
-from metassl.model import load_model, save_model
-from metassl.normalisation import place
+from metassl.networks.instance_norm import place
+from metassl.ssl.methods import METHODS, build_method
 from monai.bundle import ConfigParser
 
 

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from metassl.networks import build_network
-from metassl.normalisation import InstanceNorm, keep_layout, place
-from metassl.plan import NetworkPlan
+from metassl.networks.dynunet import build_network
+from metassl.networks.instance_norm import InstanceNorm, keep_layout, place
+from metassl.planning.plan import NetworkPlan
 from monai.networks.nets import DynUNet
 from torch import nn
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
-from metassl.dataset import IGNORE
-from metassl.losses import HeterogeneousLoss
-from metassl.pasting import paste
-from metassl.quadripartition import Branch
+from metassl.crops.pasting import paste
+from metassl.data.dataset import IGNORE
+from metassl.ssl.losses import HeterogeneousLoss
+from metassl.ssl.quadripartition import Branch
 
 SIZE = (8, 10, 12)
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from metassl.dataset import Case, Dataset, SegmentClass
+from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.errors import InputError, Stopped
 from metassl.job import Job
-from metassl.networks import build_network
-from metassl.plan import Intensity
-from metassl.planning import describe, kernels, make_plan, patch_and_strides, pooling, target_spacing
+from metassl.networks.dynunet import build_network
+from metassl.planning.plan import Intensity
+from metassl.planning.planner import describe, kernels, make_plan, patch_and_strides, pooling, target_spacing
 from volumes import write
 
 
@@ -114,7 +114,7 @@ def test_ct_rule_is_measured_on_the_foreground_of_labelled_cases(tmp_path):
 
 def test_voxels_of_unlabelled_mr_cases_are_not_read(tmp_path, monkeypatch):
     dataset = dataset_of(tmp_path, [noise((12, 12, 12), n) for n in range(5)])
-    monkeypatch.setattr("metassl.planning.read_images", lambda case: pytest.fail(f"read {case.id}"))
+    monkeypatch.setattr("metassl.planning.planner.read_images", lambda case: pytest.fail(f"read {case.id}"))
     assert make_plan(dataset, Job()).intensities == (Intensity("zscore"),)
 
 

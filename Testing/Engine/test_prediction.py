@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from metassl.dataset import Case, Dataset, SegmentClass
+from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.errors import InputError, Stopped
-from metassl.inference import VolumePrediction
+from metassl.inference.model import load_model, save_model
+from metassl.inference.volume import VolumePrediction
 from metassl.job import Job
-from metassl.methods import build_method
-from metassl.model import load_model, save_model
-from metassl.prediction import find_cases, measure, predict_files
+from metassl.prediction.predict import find_cases, measure, predict_files
+from metassl.ssl.methods import build_method
 from volumes import write, write_dicom
 
 CLASSES = (SegmentClass("left", 2, (255, 0, 0)), SegmentClass("right", 5, (0, 255, 0)))

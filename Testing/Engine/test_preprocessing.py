@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from metassl import preprocessing
-from metassl.dataset import IGNORE, Case, Dataset, SegmentClass
+from metassl.data.dataset import IGNORE, Case, Dataset, SegmentClass
+from metassl.data.images import volume_header
 from metassl.errors import DiskError, InputError, Stopped
-from metassl.images import volume_header
-from metassl.plan import Intensity, NetworkPlan, Plan
-from metassl.preprocessing import build_cache, label_to_grid, normalise, to_grid
+from metassl.planning import preprocessing
+from metassl.planning.plan import Intensity, NetworkPlan, Plan
+from metassl.planning.preprocessing import build_cache, label_to_grid, normalise, to_grid
 from volumes import write, write_dicom
 
 NETWORK = NetworkPlan("small", 1, 3, (4, 8, 8), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 2), (2, 2, 2)))
@@ -148,7 +148,7 @@ def test_cache_holds_what_training_needs(dataset, tmp_path):
 def test_cache_is_reused_until_something_changes(dataset, tmp_path, monkeypatch):
     seen = []
     build_cache(dataset, plan_of(), tmp_path / "cache")
-    monkeypatch.setattr("metassl.preprocessing._preprocess", lambda case, *_: seen.append(case.id))
+    monkeypatch.setattr("metassl.planning.preprocessing._preprocess", lambda case, *_: seen.append(case.id))
     build_cache(dataset, plan_of(), tmp_path / "cache")
     assert seen == []
     monkeypatch.undo()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.multiprocessing as multiprocessing
-from metassl.quadripartition import (
+from metassl.ssl.quadripartition import (
     LABELLED,
     REFERENCE,
     SUPERVISED,

@@ -5,11 +5,11 @@ import sys
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from metassl.checking import check_dataset
-from metassl.dataset import Dataset
+from metassl.data.checking import check_dataset
+from metassl.data.dataset import Dataset
+from metassl.data.images import same_geometry
+from metassl.data.sample import CLASSES, make_case, make_sample
 from metassl.errors import InputError
-from metassl.images import same_geometry
-from metassl.sample import CLASSES, make_case, make_sample
 
 
 @pytest.fixture(scope="module")

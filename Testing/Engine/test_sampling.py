@@ -3,8 +3,8 @@ import threading
 import numpy as np
 import pytest
 import torch
-from metassl.dataset import IGNORE
-from metassl.sampling import CropSampler, Prefetcher, cut
+from metassl.crops.sampling import CropSampler, Prefetcher, cut
+from metassl.data.dataset import IGNORE
 
 
 @pytest.fixture

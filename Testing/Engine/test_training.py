@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from metassl.checkpoint import load_checkpoint, save_checkpoint
-from metassl.dataset import Case, Dataset, SegmentClass
+from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.errors import InputError
 from metassl.events import Reporter, read_events
+from metassl.inference.model import load_model
 from metassl.job import Job
-from metassl.methods import METHODS
-from metassl.model import load_model
-from metassl.plan import Plan
-from metassl.run_folder import RunFolder
-from metassl.training import Trainer, train
+from metassl.planning.plan import Plan
+from metassl.ssl.methods import METHODS
+from metassl.training.checkpoint import load_checkpoint, save_checkpoint
+from metassl.training.run_folder import RunFolder
+from metassl.training.trainer import Trainer, train
 
 FAST = ("--threads", "1", "--patch", "16", "16", "16", "--device", "cpu")
 
@@ -111,7 +111,7 @@ def test_training_learns_the_ball(dataset, tmp_path):
 def test_hold_out_is_measured_on_the_way_if_that_is_quick(dataset, tmp_path, monkeypatch):
     counts = {}
     for name, share in (("quick", 1e9), ("slow", 0.0)):
-        monkeypatch.setattr("metassl.training.HOLD_OUT_SHARE", share)
+        monkeypatch.setattr("metassl.training.trainer.HOLD_OUT_SHARE", share)
         run = started_run(dataset, tmp_path / name, iterations=8)
         summary = train(run, Reporter(), lambda: False)
         measured = read_events(run.events_file, "hold-out")
@@ -179,7 +179,8 @@ def test_without_events_the_end_of_input_is_no_stop(dataset, tmp_path):
 
 CHECKPOINT_OFTEN = """
 import sys
-from metassl import cli, training
+from metassl.cli import main as cli
+from metassl.training import trainer as training
 training.CHECKPOINT_SECONDS = 0.2
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -285,7 +286,9 @@ def test_out_of_memory_shrinks_the_patch_and_goes_on(dataset, tmp_path, monkeypa
 
 def test_a_loss_that_is_not_finite_ends_with_advice(dataset, tmp_path, monkeypatch):
     run = started_run(dataset, tmp_path / "run", iterations=50, precision="fp32")
-    monkeypatch.setattr("metassl.training.supervised_loss", lambda prediction, *_: prediction.sum() * float("nan"))
+    monkeypatch.setattr(
+        "metassl.training.trainer.supervised_loss", lambda prediction, *_: prediction.sum() * float("nan")
+    )
     with pytest.raises(Exception, match="not finite") as caught:
         train(run, Reporter(), lambda: False)
     assert "learning-rate" in caught.value.hint

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from metassl.windows import SLAB_PLANES, _Passes, blend, windows_of
+from metassl.inference.windows import SLAB_PLANES, _Passes, blend, windows_of
 from monai.inferers import sliding_window_inference
 from torch.nn import functional
 

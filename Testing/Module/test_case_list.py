@@ -8,7 +8,7 @@ import qt
 import SimpleITK as sitk
 import slicer
 from harness.interaction import waitUntil
-from metassl.dataset import Case, Dataset, SegmentClass
+from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.errors import InputError
 from MetaSSLSegmentLib.CaseExporter import CaseExporter
 from MetaSSLSegmentLib.CaseList import CaseList

@@ -9,8 +9,8 @@ import SimpleITK as sitk
 import slicer
 from conftest import MODULE
 from harness.interaction import failOnCallbackErrors, processEvents, waitUntil
-from metassl.dataset import Case, Dataset, SegmentClass
-from metassl.sample import make_sample
+from metassl.data.dataset import Case, Dataset, SegmentClass
+from metassl.data.sample import make_sample
 from MetaSSLSegmentLib import SampleSource
 from MetaSSLSegmentLib.CaseExporter import CaseExporter
 from MetaSSLSegmentLib.CaseList import CaseList

@@ -16,7 +16,7 @@ import pytest
 import qt
 from conftest import FOLDER, MODULE
 from harness.interaction import LatencyMonitor, failOnCallbackErrors, processEvents, waitUntil
-from metassl.sample import make_sample
+from metassl.data.sample import make_sample
 from MetaSSLSegmentLib import EngineProcess as engineProcessModule
 from MetaSSLSegmentLib.EngineProcess import EngineListener, EngineProcess
 

@@ -5,7 +5,7 @@ import ast
 import pytest
 from conftest import MODULE
 from metassl import errors
-from metassl.cli import EXIT_CODES
+from metassl.cli.main import EXIT_CODES
 from MetaSSLSegmentLib.Failure import Failure, crashedBehindLauncher, failureOf, failureToStart
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.MetaSSLError)]

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 import slicer
 from conftest import FOLDER, MODULE
 from harness.interaction import LatencyMonitor, failOnCallbackErrors, screenshot, waitUntil
+from metassl.data.sample import make_sample
 from metassl.regions import REGIONS
-from metassl.sample import make_sample
 from user import User
 
 SECTIONS = ("setup", "data", "training", "segment", "display")

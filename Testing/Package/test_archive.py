@@ -178,7 +178,7 @@ class TestUnpacked:
             "for name in names: print(name, importlib.import_module(name).__file__, sep='|')\n"
         )
         imported = dict(line.split("|") for line in run_unpacked(unpacked, ["-c", code]).splitlines())
-        assert len(imported) > 30 and "metassl.methods.mean_teacher" in imported
+        assert len(imported) > 30 and "metassl.ssl.methods.mean_teacher" in imported
         assert all(Path(file).is_relative_to(unpacked) for file in imported.values()), imported
 
     def test_the_module_opens_from_there(self, unpacked):

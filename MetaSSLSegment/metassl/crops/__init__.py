@@ -1,0 +1,1 @@
+"""From the cache to the batch that a training step sees."""

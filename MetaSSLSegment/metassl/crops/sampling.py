@@ -1,0 +1,162 @@
+"""Which crops a training step sees: drawn from the seed and the step alone, read ahead from the cache by a thread."""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.dataset import IGNORE
+from ..planning.preprocessing import CachedCase
+from .augmentation import MARGIN
+
+FOREGROUND_SHARE = 0.5
+"""Share of the crops that are centred on foreground; the others fall anywhere."""
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Crops of one step before augmentation, labelled crops first.
+
+    Attributes:
+        images: (N, C, k, j, i) float16, zero outside the volume.
+        labels: (N, k, j, i) uint8, ``dataset.IGNORE`` outside the volume; 0 inside unlabelled crops.
+        seeds: one per crop, for its augmentation.
+        cases: number of every crop's case in its stream.
+    """
+
+    images: Tensor
+    labels: Tensor
+    seeds: tuple[int, ...]
+    cases: tuple[int, ...]
+
+
+class CropSampler:
+    """Draws the crops of any step.
+
+    Every stream runs through its cases in a new random order each epoch. A crop depends on the seed, its stream and its
+    number in that stream alone, not on earlier steps: a resumed run goes on as if nothing had happened, and several
+    ranks together draw what one with their joint batch would.
+
+    Half of the labelled crops are centred on a foreground voxel of a random class. Half of the unlabelled crops are
+    centred where, relative to its volume, a labelled case has foreground.
+
+    Args:
+        labelled, unlabelled: cached cases.
+        batch: labelled and unlabelled crops per step and rank.
+        patch: patch size in voxels (k, j, i); crops are ``MARGIN`` times larger.
+        seed: the run's seed.
+        rank, ranks: number of this process, and how many share every step.
+    """
+
+    def __init__(
+        self,
+        labelled: Sequence[CachedCase],
+        unlabelled: Sequence[CachedCase],
+        batch: tuple[int, int],
+        patch: Sequence[int],
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+    ):
+        self.streams = (labelled, unlabelled)
+        self.batch = batch if unlabelled else (batch[0], 0)
+        self.size = tuple(int(np.ceil(n * MARGIN)) for n in patch)
+        self.seed = seed
+        self.rank, self.ranks = rank, ranks
+
+    def crops(self, step: int) -> Crops:
+        """The crops of one step (0, 1, ...)."""
+        share = step * self.ranks + self.rank
+        drawn = [self._crop(stream, share * size + n) for stream, size in enumerate(self.batch) for n in range(size)]
+        images, labels, seeds, cases = zip(*drawn)
+        return Crops(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)), seeds, cases)
+
+    def _crop(self, stream: int, number: int) -> tuple[np.ndarray, np.ndarray, int, int]:
+        cases = self.streams[stream]
+        epoch, position = divmod(number, len(cases))
+        index = int(np.random.default_rng((self.seed, stream, epoch)).permutation(len(cases))[position])
+        case = cases[index]
+        random = np.random.default_rng((self.seed, stream, number, 1))
+        image = case.image()
+        shape = np.array(image.shape[1:])
+        start = self._centre(case, stream, shape, random) - np.array(self.size) // 2
+        label = case.label() if stream == 0 else None
+        return (
+            cut(image, start, self.size, 0),
+            cut(np.broadcast_to(np.uint8(0), shape) if label is None else label, start, self.size, IGNORE),
+            int(random.integers(2**62)),
+            index,
+        )
+
+    def _centre(self, case: CachedCase, stream: int, shape: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        if random.random() < FOREGROUND_SHARE:
+            model = case if stream == 0 else self.streams[0][random.integers(len(self.streams[0]))]
+            places = [p for p in model.foreground().values() if len(p)]
+            if places:
+                voxels = places[random.integers(len(places))]
+                voxel = voxels[random.integers(len(voxels))]
+                return (voxel / np.array(model.shape) * shape).astype(int)
+        # anywhere, but so that the patch within the crop lies inside the volume as far as it fits
+        reach = np.minimum(np.array(self.size) / MARGIN, shape) / 2
+        return random.uniform(reach, shape - reach + 1e-6).astype(int)
+
+
+def cut(array: np.ndarray, start: Sequence[int], size: Sequence[int], fill: float) -> np.ndarray:
+    """Copy a box out of the last three axes of a (memory-mapped) array; places outside get ``fill``."""
+    result = np.full((*array.shape[:-3], *size), fill, dtype=array.dtype)
+    source, target = [...], [...]
+    for first, extent, available in zip(start, size, array.shape[-3:]):
+        low, high = max(int(first), 0), min(int(first) + extent, available)
+        if low >= high:
+            return result
+        source.append(slice(low, high))
+        target.append(slice(low - int(first), high - int(first)))
+    result[tuple(target)] = array[tuple(source)]
+    return result
+
+
+class Prefetcher:
+    """Reads the crops of coming steps in one background thread (no worker processes: they hang under Slicer).
+
+    Args:
+        sampler: where the crops come from.
+        first: number of the first step.
+        depth: how many steps to read ahead.
+        pin: copy into page-locked memory, for a GPU.
+    """
+
+    def __init__(self, sampler: CropSampler, first: int, depth: int = 3, pin: bool = False):
+        self._queue: queue.Queue = queue.Queue(depth)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(sampler, first, pin), name="crops", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Crops]:
+        while True:
+            item = self._queue.get()
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._closed.set()
+        while self._thread.is_alive():
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            self._thread.join(0.01)
+
+    def _run(self, sampler: CropSampler, step: int, pin: bool) -> None:
+        try:
+            while not self._closed.is_set():
+                crops = sampler.crops(step)
+                if pin:
+                    crops = replace(crops, images=crops.images.pin_memory(), labels=crops.labels.pin_memory())
+                self._queue.put(crops)
+                step += 1
+        except Exception as error:  # handed to the training thread, which raises it
+            self._queue.put(error)

@@ -1,0 +1,282 @@
+"""Checking every case of a data set before training: what is wrong, and what to do about it."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError, Stopped
+from .dataset import IGNORE, Case, Dataset
+from .images import patient_axes
+from .reading import UnusableCase, distinct_values, label_and_fixes, read_images, read_label
+
+__all__ = ["Problem", "Report", "check_dataset", "read_images", "read_label"]
+
+MANY_VOXELS = 200_000_000
+"""Larger volumes are warned of."""
+SPACING_RATIO = 2.0
+"""Spacings further from the median are warned of."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding.
+
+    Attributes:
+        case_id: the case, or None when it concerns the whole data set.
+        severity: "fixed" (handled, only said), "warning", "excluded" (the case must not be used) or "stop" (nothing
+            can be trained).
+        code: short name of the rule, for programs.
+        message: what is wrong.
+        remedy: what to do about it, may be empty.
+    """
+
+    case_id: str | None
+    severity: str
+    code: str
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found out about a data set.
+
+    Attributes:
+        dataset: as it was checked.
+        problems: all findings, those of the whole data set last.
+        measured: the cases that can be used.
+    """
+
+    dataset: Dataset
+    problems: tuple[Problem, ...]
+    measured: tuple["Measured", ...] = ()
+
+    @property
+    def excluded(self) -> list[str]:
+        """Ids of the cases that must not be used, in order."""
+        return list(dict.fromkeys(p.case_id for p in self.problems if p.severity == "excluded"))
+
+    def usable_dataset(self) -> Dataset:
+        """The data set with the excluded cases ignored.
+
+        Raises:
+            InputError: nothing can be trained on what is left.
+        """
+        stops = [p for p in self.problems if p.severity == "stop"]
+        if stops:
+            raise InputError(" ".join(p.message for p in stops), stops[0].remedy)
+        return self.dataset.with_roles({case_id: "ignored" for case_id in self.excluded})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready dictionary; sizes (voxels) and spacings (mm) are (i, j, k)."""
+        return {
+            "name": self.dataset.name,
+            "cases": len(self.dataset.cases),
+            "excluded": self.excluded,
+            "problems": [asdict(p) for p in self.problems],
+            "measured": {
+                m.case.id: {
+                    "size": list(m.size),
+                    "spacing": [round(s, 4) for s in m.spacing],
+                    "labels": None
+                    if m.classes is None
+                    else [self.dataset.classes[k - 1].value for k in sorted(m.classes)],
+                }
+                for m in self.measured
+            },
+        }
+
+    def text(self) -> str:
+        """The report for a terminal: findings by case, then those of the data set, then the counts."""
+        lines = []
+        by_case = defaultdict(list)
+        for problem in self.problems:
+            by_case[problem.case_id].append(problem)
+        for case_id in sorted(by_case, key=lambda i: (i is None, i)):
+            lines.append("Data set" if case_id is None else f"Case {case_id}")
+            for problem in by_case[case_id]:
+                lines.append(f"  {problem.severity}: {problem.message}")
+                if problem.remedy:
+                    lines.append(f"      {problem.remedy}")
+        cases = sum(case.role != "ignored" for case in self.dataset.cases)
+        counts = {s: sum(p.severity == s for p in self.problems) for s in ("stop", "excluded", "warning", "fixed")}
+        found = ", ".join(f"{count} {severity}" for severity, count in counts.items() if count) or "no problems"
+        lines.append(f"Checked: {cases}. Usable: {cases - len(self.excluded)}. Found: {found}.")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Facts about a usable case.
+
+    Attributes:
+        case: the case.
+        size: in voxels, (i, j, k).
+        spacing: in mm, (i, j, k).
+        patient_spacing: in mm, along the anatomical axes.
+        digest: fingerprint of the voxels.
+        classes: network classes in its label; None when it has no label or the label is not used.
+    """
+
+    case: Case
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    patient_spacing: tuple[float, float, float]
+    digest: bytes
+    classes: frozenset[int] | None
+
+
+def check_dataset(
+    dataset: Dataset,
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Report:
+    """Read every case that is not ignored, one at a time, the way training will read it.
+
+    Args:
+        dataset: the cases; labels of unlabelled cases are not read.
+        progress: called with (cases done, number of cases, id of the case done).
+        should_stop: asked before every case.
+
+    Raises:
+        Stopped: ``should_stop`` said so.
+    """
+    cases = [case for case in dataset.cases if case.role != "ignored"]
+    problems, measured = [], []
+    for done, case in enumerate(cases, 1):
+        if should_stop is not None and should_stop():
+            raise Stopped("The check was stopped.")
+        try:
+            found, measures = _check_case(case, dataset)
+            problems += found
+            measured.append(measures)
+        except UnusableCase as error:
+            problems.append(Problem(case.id, "excluded", error.code, str(error), error.hint))
+        if progress is not None:
+            progress(done, len(cases), case.id)
+    problems += _spacing_problems(measured) + _duplicates(measured) + _set_problems(dataset, measured)
+    return Report(dataset, tuple(problems), tuple(measured))
+
+
+def _check_case(case: Case, dataset: Dataset) -> tuple[list[Problem], Measured]:
+    problems = []
+    images = read_images(case)
+    if images[0].GetNumberOfPixels() > MANY_VOXELS:
+        size = " x ".join(map(str, images[0].GetSize()))
+        problems.append(
+            Problem(
+                case.id,
+                "warning",
+                "large",
+                f"The volume is very large ({size} voxels); preparing and segmenting it takes long and much memory.",
+                "Crop it to the region of interest.",
+            )
+        )
+    classes: frozenset[int] | None = None
+    if case.role in ("labelled", "hold-out"):
+        label, fixes = label_and_fixes(case.label, dataset, images[0])
+        problems += [Problem(case.id, "fixed", fix.code, fix.message) for fix in fixes]
+        classes = frozenset(distinct_values(label)) - {0, IGNORE}
+        if not classes:
+            problems.append(
+                Problem(
+                    case.id,
+                    "warning",
+                    "label-empty",
+                    f"The label {case.label} is empty: everything is background.",
+                    "When the case is not annotated yet, make it unlabelled; otherwise it teaches background only.",
+                )
+            )
+    spacing = images[0].GetSpacing()
+    along_patient = tuple(spacing[axis] for axis in patient_axes(images[0]))
+    return problems, Measured(case, images[0].GetSize(), spacing, along_patient, _digest(images), classes)
+
+
+def _digest(images: list[sitk.Image]) -> bytes:
+    """A fingerprint of size and voxels of all channels."""
+    digest = hashlib.blake2b(str(images[0].GetSize()).encode(), digest_size=16)
+    for image in images:
+        digest.update(np.ascontiguousarray(sitk.GetArrayViewFromImage(image)))
+    return digest.digest()
+
+
+def _spacing_problems(measured: list[Measured]) -> list[Problem]:
+    """Warn of cases whose spacing is far from the median of the data set, along any anatomical axis."""
+    if not measured:
+        return []
+    median = np.median([m.patient_spacing for m in measured], axis=0)
+    problems = []
+    for m in measured:
+        ratio = np.array(m.patient_spacing) / median
+        if max(ratio.max(), 1 / ratio.min()) > SPACING_RATIO:
+            problems.append(
+                Problem(
+                    m.case.id,
+                    "warning",
+                    "mixed-spacing",
+                    f"The voxel spacing {_millimetres(m.patient_spacing)} differs by more than {SPACING_RATIO:g}x from "
+                    f"the data set's median {_millimetres(median)}.",
+                    "Resampling evens this out; check that the spacing is right and the scan is of the same kind.",
+                )
+            )
+    return problems
+
+
+def _duplicates(measured: list[Measured]) -> list[Problem]:
+    """Warn of cases with the same voxels, named at the later one."""
+    groups = defaultdict(list)
+    for m in measured:
+        groups[m.digest].append(m.case)
+    problems = []
+    for first, *others in groups.values():
+        for case in others:
+            roles = {first.role, case.role}
+            same = f"The image has the same voxels as that of case {first.id} ({first.role}; this one is {case.role})"
+            if "hold-out" in roles:
+                code, message = (
+                    "leak",
+                    f"{same}: a hold-out case must not occur twice, its result means nothing (leak).",
+                )
+            elif len(roles) > 1:
+                code, message = "duplicate", f"{same}: one image is labelled and unlabelled at once."
+            else:
+                code, message = "duplicate", f"{same}: it counts twice."
+            problems.append(Problem(case.id, "warning", code, message, "Set the role of one of them to ignored."))
+    return problems
+
+
+def _set_problems(dataset: Dataset, measured: list[Measured]) -> list[Problem]:
+    """What makes training impossible once the excluded cases are left out."""
+    labelled = [m for m in measured if m.case.role == "labelled"]
+    if not labelled:
+        return [
+            Problem(
+                None,
+                "stop",
+                "no-labelled-case",
+                "No labelled case can be used.",
+                "Correct the problems above, or give at least one case a label and the role labelled.",
+            )
+        ]
+    found = frozenset().union(*(m.classes or () for m in labelled))
+    return [
+        Problem(
+            None,
+            "stop",
+            "missing-class",
+            f"The class {c.name!r} (value {c.value}) occurs in no usable labelled case.",
+            "Annotate it in a labelled case, or remove the class from dataset.json.",
+        )
+        for k, c in enumerate(dataset.classes, 1)
+        if k not in found
+    ]
+
+
+def _millimetres(spacing: tuple[float, ...] | np.ndarray) -> str:
+    return " x ".join(f"{value:.3g}" for value in spacing) + " mm"

@@ -1,0 +1,196 @@
+"""dataset.json: the classes and cases that a model is trained on."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ..errors import InputError
+from ..files import read_json, write_json
+
+VERSION = 1
+ROLES = ("labelled", "unlabelled", "hold-out", "ignored")
+NOT_IN_NAMES = r"[\\/:*?\"<>|\x00-\x1f]"
+"""Pattern of a character that case ids, and so file names, must not have on some system."""
+IGNORE = 255
+"""Label index of voxels that no loss and no metric counts: outside the volume, or marked so by the annotator."""
+
+COLOURS = (
+    (128, 174, 128),
+    (241, 214, 145),
+    (177, 122, 101),
+    (111, 184, 210),
+    (216, 101, 79),
+    (221, 130, 101),
+    (144, 238, 144),
+    (192, 104, 88),
+    (220, 245, 20),
+    (78, 63, 0),
+)
+"""Default class colours (RGB, 0-255), repeated when there are more classes."""
+
+
+@dataclass(frozen=True)
+class SegmentClass:
+    """One foreground class.
+
+    Attributes:
+        name: segment name, shown to the user.
+        value: voxel value in label files and predictions, 1-255.
+        colour: RGB, 0-255.
+        terminology: Slicer's serialized terminology entry, or None.
+    """
+
+    name: str
+    value: int
+    colour: tuple[int, int, int]
+    terminology: str | None = None
+
+    def __post_init__(self):
+        if not self.name or not isinstance(self.name, str):
+            raise InputError("A class has no name.", "Give every class a name.")
+        if not isinstance(self.value, int) or isinstance(self.value, bool) or not 1 <= self.value <= 255:
+            raise InputError(f"Class {self.name!r} has the value {self.value!r}; it must be a whole number, 1 to 255.")
+        colour = self.colour
+        if len(colour) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in colour):
+            raise InputError(f"Class {self.name!r} has the colour {colour!r}; it must be three numbers, 0 to 255.")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient or scan.
+
+    Attributes:
+        id: unique name, used for file names.
+        images: one absolute path per channel (a file, or a folder with one DICOM series).
+        label: absolute path of the annotation, or None.
+        role: one of ``ROLES``.
+    """
+
+    id: str
+    images: tuple[str, ...]
+    label: str | None = None
+    role: str = "unlabelled"
+
+    def __post_init__(self):
+        if not self.id or re.search(NOT_IN_NAMES, self.id) or self.id.strip(". ") != self.id:
+            raise InputError(
+                f"The case id {self.id!r} cannot be a file name.", "Use letters, digits, spaces, dots, '-' and '_'."
+            )
+        if self.role not in ROLES:
+            raise InputError(f"Case {self.id}: unknown role {self.role!r}; use one of {', '.join(ROLES)}.")
+        if self.role in ("labelled", "hold-out") and self.label is None:
+            raise InputError(
+                f"Case {self.id} is {self.role} but has no label file.", "Give it a label or make it unlabelled."
+            )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Classes and cases of one segmentation problem.
+
+    Attributes:
+        name: shown to the user.
+        channels: name of each image channel; a name that contains "CT" plans CT intensities.
+        classes: foreground classes; class k of the network (0 is background) is ``classes[k - 1]``.
+        cases: all cases, whatever their role.
+        ignore_value: voxel value of labels that marks voxels to leave out of every loss and metric, or None.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    classes: tuple[SegmentClass, ...]
+    cases: tuple[Case, ...]
+    ignore_value: int | None = None
+
+    def __post_init__(self):
+        if not self.channels:
+            raise InputError(f"Data set {self.name!r} has no image channel.")
+        if not self.classes:
+            raise InputError(f"Data set {self.name!r} has no class.", "At least one case needs a label file.")
+        for what, values in (
+            ("class value", [c.value for c in self.classes] + [self.ignore_value]),
+            ("class name", [c.name for c in self.classes]),
+            ("case id", [c.id.casefold() for c in self.cases]),
+        ):
+            twice = sorted({str(v) for v in values if values.count(v) > 1})
+            if twice:
+                raise InputError(f"The {what} {', '.join(twice)} occurs more than once.", f"Make each {what} unique.")
+        for case in self.cases:
+            if len(case.images) != len(self.channels):
+                raise InputError(
+                    f"Case {case.id} has {len(case.images)} image channel(s), expected {len(self.channels)} "
+                    f"({', '.join(self.channels)}).",
+                    "Add the missing channel or set the case's role to ignored.",
+                )
+
+    def with_role(self, *roles: str) -> tuple[Case, ...]:
+        """The cases that have one of the roles, in order."""
+        return tuple(case for case in self.cases if case.role in roles)
+
+    def with_roles(self, roles: dict[str, str]) -> "Dataset":
+        """A copy in which the named cases (id -> role) have new roles."""
+        return replace(self, cases=tuple(replace(c, role=roles.get(c.id, c.role)) for c in self.cases))
+
+    def save(self, path: Path | str) -> None:
+        """Write dataset.json; files below its folder are stored relative to it, so that the folder can be moved."""
+        folder = Path(path).absolute().parent
+
+        def stored(file: str | None) -> str | None:
+            if file is None:
+                return None
+            return Path(file).relative_to(folder).as_posix() if Path(file).is_relative_to(folder) else file
+
+        content = {"version": VERSION, **asdict(self)}
+        for case in content["cases"]:
+            case["images"] = [stored(image) for image in case["images"]]
+            case["label"] = stored(case["label"])
+        write_json(path, content)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Dataset":
+        """Read and validate dataset.json; relative paths count from its folder.
+
+        Raises:
+            InputError: not a dataset.json of this version, or its content contradicts itself.
+        """
+        content = read_json(path)
+        folder = Path(path).absolute().parent
+        if not isinstance(content, dict) or "cases" not in content:
+            raise InputError(
+                f"{path} is not a MetaSSL data set.", "Make one with: metassl prepare SOURCE --out dataset.json"
+            )
+        if content.get("version") != VERSION:
+            raise InputError(
+                f"{path} has version {content.get('version')!r}; this MetaSSL reads version {VERSION}.",
+                "Make it again with: metassl prepare SOURCE --out dataset.json",
+            )
+        try:
+            return cls(
+                name=str(content["name"]),
+                channels=_strings(content["channels"]),
+                classes=tuple(
+                    SegmentClass(c["name"], c["value"], tuple(c["colour"]), c.get("terminology"))
+                    for c in content["classes"]
+                ),
+                cases=tuple(
+                    Case(
+                        str(c["id"]),
+                        tuple(str(folder / image) for image in _strings(c["images"])),
+                        None if c.get("label") is None else str(folder / str(c["label"])),
+                        c["role"],
+                    )
+                    for c in content["cases"]
+                ),
+                ignore_value=content.get("ignore_value"),
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{path} is damaged: {type(error).__name__} {error}.") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}", error.hint) from error
+
+
+def _strings(values: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(values, str) or not all(isinstance(v, str) for v in values):
+        raise TypeError(f"expected a list of texts, found {values!r}")
+    return tuple(values)

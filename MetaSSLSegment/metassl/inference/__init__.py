@@ -1,0 +1,1 @@
+"""From a trained model and a volume to labels, regions and confidence."""

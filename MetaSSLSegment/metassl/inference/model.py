@@ -1,0 +1,203 @@
+"""The model folder, a MONAI bundle: configs/metadata.json, configs/inference.json, models/model.pt.
+
+model.pt holds a state dict only and is loaded without running code. "network" is the supervised prediction's DynUNet in
+every method; the other parts (teacher, second network, decoders) lie beside it under their own prefixes.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import monai
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import __version__
+from ..data.dataset import Dataset, SegmentClass
+from ..errors import InputError
+from ..files import read_json, replacing, write_json
+from ..job import VERSION as JOB_VERSION
+from ..job import Job
+from ..networks.dynunet import network_arguments
+from ..networks.instance_norm import place
+from ..planning.plan import Plan
+from ..ssl.methods import Method, build_method
+from ..training.checkpoint import load_tensors, save_tensors
+
+VERSION = 1
+METADATA = Path("configs", "metadata.json")
+INFERENCE = Path("configs", "inference.json")
+WEIGHTS = Path("models", "model.pt")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, ready to predict.
+
+    Attributes:
+        name: of the data set that it was trained on.
+        method: networks, in evaluation mode, on their device.
+        plan, job: as trained.
+        classes: class k of the network is ``classes[k - 1]``.
+        channels: names of the image channels.
+        thresholds: (classes with background,) confidence thresholds of the reference prediction.
+        metadata: all of metadata.json.
+    """
+
+    name: str
+    method: Method
+    plan: Plan
+    job: Job
+    classes: tuple[SegmentClass, ...]
+    channels: tuple[str, ...]
+    thresholds: Tensor
+    metadata: dict[str, Any]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.method.parameters()).device
+
+
+def save_model(
+    folder: Path | str,
+    method: Method,
+    *,
+    plan: Plan,
+    job: Job,
+    dataset: Dataset,
+    thresholds: Tensor,
+    provenance: dict[str, Any],
+) -> None:
+    """Write or replace a model folder, file by file, each in one step.
+
+    Args:
+        folder: the model folder.
+        method: trained networks.
+        plan, job, dataset: what it was trained with.
+        thresholds: (classes with background,) of the reference prediction.
+        provenance: JSON-ready facts about the training.
+
+    Raises:
+        DiskError: a file cannot be written.
+    """
+    folder = Path(folder)
+    with replacing(folder / WEIGHTS) as temporary:
+        save_tensors({name: value.cpu() for name, value in method.state_dict().items()}, temporary)
+    write_json(folder / INFERENCE, _inference(plan))
+    facts = {
+        "version": VERSION,
+        "plan": plan.to_dict(),
+        "job": {"version": JOB_VERSION, **asdict(job)},
+        "classes": [asdict(c) for c in dataset.classes],
+        "channels": list(dataset.channels),
+        "thresholds": [float(t) for t in thresholds],
+        "provenance": provenance,
+    }
+    write_json(folder / METADATA, {**_bundle_metadata(dataset, plan), "metassl": facts})
+
+
+def _bundle_metadata(dataset: Dataset, plan: Plan) -> dict[str, Any]:
+    """The fields that MONAI's bundle specification asks for."""
+    patch = [int(n) for n in plan.patch]
+    outputs = {"0": "background", **{str(k): c.name for k, c in enumerate(dataset.classes, 1)}}
+    common = {"type": "image", "spatial_shape": patch, "dtype": "float32", "is_patch_data": True}
+    return {
+        "name": dataset.name,
+        "version": __version__,
+        "changelog": {__version__: "trained with MetaSSL"},
+        "monai_version": monai.__version__,
+        "pytorch_version": torch.__version__.split("+")[0],
+        "numpy_version": np.__version__,
+        "required_packages_version": {},
+        "task": f"segmentation of {', '.join(c.name for c in dataset.classes)}",
+        "description": f"Semi-supervised segmentation model trained on {dataset.name} with MetaSSL.",
+        "authors": "",
+        "copyright": "",
+        "network_data_format": {
+            "inputs": {
+                "image": {
+                    **common,
+                    "format": "magnitude",
+                    "num_channels": len(dataset.channels),
+                    "value_range": [-20, 20],
+                    "channel_def": {str(n): name for n, name in enumerate(dataset.channels)},
+                }
+            },
+            "outputs": {
+                "pred": {
+                    **common,
+                    "format": "segmentation",
+                    "num_channels": len(outputs),
+                    "value_range": [0, 1],
+                    "channel_def": outputs,
+                }
+            },
+        },
+    }
+
+
+def _inference(plan: Plan) -> dict[str, Any]:
+    """A bundle config from which MONAI builds the network and the sliding window."""
+    return {
+        "network_def": {"_target_": "monai.networks.nets.DynUNet", **network_arguments(plan.network)},
+        "inferer": {
+            "_target_": "monai.inferers.SlidingWindowInferer",
+            "roi_size": list(plan.patch),
+            "overlap": 0.5,
+            "mode": "gaussian",
+        },
+    }
+
+
+def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
+    """Load a model folder (or the model of a run folder) without running any code from it.
+
+    Raises:
+        InputError: not a model folder, damaged, of another version, or holding anything but weights.
+    """
+    folder = Path(folder)
+    if not (folder / METADATA).exists() and (folder / "model" / METADATA).exists():
+        folder = folder / "model"
+    for part in (METADATA, WEIGHTS):
+        if not (folder / part).exists():
+            raise InputError(
+                f"{folder} is not a model folder: {part.as_posix()} is missing.",
+                "Give the folder 'model' of a training run, or train one with: metassl train",
+            )
+    metadata = read_json(folder / METADATA)
+    source = str(folder / METADATA)
+    facts = metadata.get("metassl") if isinstance(metadata, dict) else None
+    if not isinstance(facts, dict) or facts.get("version") != VERSION:
+        found = facts.get("version") if isinstance(facts, dict) else None
+        raise InputError(
+            f"{source} describes no MetaSSL model of version {VERSION} (found {found!r}).",
+            "Train the model with this version of MetaSSL, or install the version that made it.",
+        )
+    try:
+        plan = Plan.from_dict(facts["plan"], source)
+        job = Job.from_dict(facts["job"], source)
+        classes = tuple(
+            SegmentClass(c["name"], c["value"], tuple(c["colour"]), c.get("terminology")) for c in facts["classes"]
+        )
+        thresholds = torch.tensor([float(t) for t in facts["thresholds"]])
+        channels = tuple(str(c) for c in facts["channels"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{source} is damaged: {type(error).__name__} {error}.", "Copy the model again.") from error
+    counts = (plan.network.in_channels, plan.network.out_channels, plan.network.out_channels)
+    if (len(channels), len(classes) + 1, len(thresholds)) != counts:
+        raise InputError(
+            f"{source} contradicts itself: classes, channels and network do not fit.", "Copy the model again."
+        )
+    method = build_method(plan, job)
+    weights = load_tensors(folder / WEIGHTS, "cpu")
+    try:
+        method.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{folder / WEIGHTS} does not fit {METADATA.name}: {reason}", "Copy the model again."
+        ) from error
+    name = str(metadata.get("name", folder.name))
+    return Model(name, place(method, torch.device(device)).eval(), plan, job, classes, channels, thresholds, metadata)

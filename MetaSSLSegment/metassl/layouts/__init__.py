@@ -1,0 +1,1 @@
+"""From a folder of whatever layout to cases: one file per layout."""

@@ -1,0 +1,228 @@
+"""From a data set's fingerprint to a plan: spacing, intensities, patch and network, much as nnU-Net plans.
+
+Source of the rules: Isensee et al., nnU-Net, Nature Methods 2021; budgets are our own, for minutes on a small computer.
+"""
+
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..data.checking import read_images, read_label
+from ..data.dataset import IGNORE, Case, Dataset
+from ..data.images import volume_header
+from ..errors import InputError, Stopped
+from ..job import Job
+from .plan import Intensity, NetworkPlan, Plan
+
+ANISOTROPIC = 3.0
+"""A data set whose coarsest spacing is so many times the finest gets a finer one than the median on that axis."""
+SMALLEST_FEATURE_MAP = 4
+PROBED_CASES = 8
+"""Unlabelled cases whose voxels are read to tell CT from MR."""
+CT_WORD = re.compile(r"(?<![a-z])ct(?![a-z])", re.IGNORECASE)
+OTHER_MODALITY = re.compile(r"(?<![a-z])(mr|mri|t1|t2|flair|adc|dwi|us|pet|pt)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """Budget of a network: first and most filters, most stages, voxels of a patch on a CPU and on a GPU."""
+
+    filters: int
+    most_filters: int
+    stages: int
+    voxels_cpu: int
+    voxels_gpu: int
+
+
+SIZES = {
+    "small": NetworkSize(16, 128, 4, 400_000, 1_000_000),
+    "standard": NetworkSize(32, 320, 5, 600_000, 2_100_000),
+    "large": NetworkSize(48, 384, 6, 1_000_000, 3_200_000),
+}
+
+
+def make_plan(
+    dataset: Dataset,
+    job: Job,
+    device_type: str = "cpu",
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Plan:
+    """Plan a training. Headers of all cases are read, voxels of the labelled and a few unlabelled ones only.
+
+    Args:
+        dataset: checked data set.
+        job: ``network``, ``patch`` and ``spacing`` overrule the plan.
+        device_type: "cpu", "cuda" or "mps".
+
+    Raises:
+        InputError: no labelled case, or the patch that the job asks for is too small for the network.
+        Stopped: ``should_stop`` said so.
+    """
+    cases = dataset.with_role("labelled", "unlabelled")
+    if not dataset.with_role("labelled"):
+        raise InputError(
+            "There is no labelled case to train on.", "Give at least one case a label and the role labelled."
+        )
+    headers = [volume_header(case.images[0]) for case in cases]
+    spacing = tuple(job.spacing or target_spacing([h.spacing for h in headers]))
+    sizes = np.array([h.size for h in headers]) * np.array([h.spacing for h in headers]) / np.array(spacing)
+    name = job.network
+    if name == "auto":
+        name = "standard" if device_type == "cuda" else "small"
+    voxels = SIZES[name].voxels_gpu if device_type == "cuda" else SIZES[name].voxels_cpu
+    if job.patch:
+        strides = pooling(job.patch, spacing, SIZES[name].stages)
+        patch = _round_up(job.patch, strides)
+    else:
+        patch, strides = patch_and_strides(np.median(sizes, axis=0), spacing, voxels, SIZES[name].stages)
+    network = NetworkPlan(
+        size=name,
+        in_channels=len(dataset.channels),
+        out_channels=len(dataset.classes) + 1,
+        filters=tuple(min(SIZES[name].filters * 2**n, SIZES[name].most_filters) for n in range(len(strides))),
+        kernels=kernels(spacing, strides),
+        strides=strides,
+    )
+    return Plan(spacing, patch, _intensities(dataset, progress, should_stop), network)
+
+
+def target_spacing(spacings: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+    """Median spacing per axis; on a strongly anisotropic axis the 10th percentile, so that fine volumes keep detail.
+
+    Args:
+        spacings: (k, j, i) mm, one per case.
+    """
+    target = np.median(spacings, axis=0)
+    coarsest = int(target.argmax())
+    if target[coarsest] > ANISOTROPIC * target.min():
+        finer = np.percentile(np.array(spacings)[:, coarsest], 10)
+        target[coarsest] = max(finer, np.delete(target, coarsest).max())
+    return tuple(float(t) for t in target)
+
+
+def pooling(patch: Sequence[int], spacing: Sequence[float], stages: int) -> tuple[tuple[int, int, int], ...]:
+    """Strides per stage: an axis is halved while it is not coarser than twice the finest and stays large enough.
+
+    Returns:
+        At least three strides, as DynUNet needs; the first is (1, 1, 1).
+    """
+    strides = [(1, 1, 1)]
+    size, mm = np.array(patch), np.array(spacing, dtype=float)
+    while len(strides) < max(stages, 3):
+        halved = (size >= 2 * SMALLEST_FEATURE_MAP) & (
+            mm < 2 * mm[size >= 2 * SMALLEST_FEATURE_MAP].min(initial=np.inf)
+        )
+        if not halved.any():
+            break
+        strides.append(tuple(2 if h else 1 for h in halved))
+        size, mm = np.where(halved, -(-size // 2), size), np.where(halved, mm * 2, mm)
+    return tuple(strides + [(1, 1, 1)] * (3 - len(strides)))
+
+
+def kernels(spacing: Sequence[float], strides: Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:
+    """Kernel sizes per stage: 1 on an axis until it is at most twice as coarse as the finest, 3 from then on.
+
+    An axis too short to be halved further stays fine; the others must not lose their kernels to that.
+    """
+    mm, wide, found = np.array(spacing, dtype=float), np.zeros(3, bool), []
+    for stride in strides:
+        mm = mm * np.array(stride)
+        wide |= mm <= 2 * mm.min()
+        found.append(tuple(3 if w else 1 for w in wide))
+    return tuple(found)
+
+
+def patch_and_strides(
+    median_size: Sequence[float], spacing: Sequence[float], voxels: int, stages: int
+) -> tuple[tuple[int, int, int], tuple[tuple[int, int, int], ...]]:
+    """The largest patch within the voxel budget: the median volume, cut where it is longest in mm."""
+    patch = np.maximum(np.ceil(median_size), SMALLEST_FEATURE_MAP).astype(int)
+    while True:
+        strides = pooling(patch, spacing, stages)
+        rounded = _round_up(patch, strides)
+        if np.prod(rounded) <= voxels:
+            return rounded, strides
+        longest = int(np.argmax(patch * np.array(spacing) * (patch > 2 * SMALLEST_FEATURE_MAP)))
+        patch[longest] = rounded[longest] - np.prod([s[longest] for s in strides])
+
+
+def _round_up(patch: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[int, int, int]:
+    """The patch with every axis a multiple of what the network halves it by, and two feature voxels at least."""
+    step = np.prod(np.array(strides), axis=0)
+    rounded = np.maximum(-(-np.array(patch) // step) * step, np.where(step > 1, 2 * step, step))
+    return tuple(int(n) for n in rounded)
+
+
+def _intensities(dataset: Dataset, progress, should_stop) -> tuple[Intensity, ...]:
+    """One rule per channel; CT rules are measured on the foreground of the labelled cases."""
+    labelled = dataset.with_role("labelled")
+    known = [
+        bool(CT_WORD.search(c)) if CT_WORD.search(c) or OTHER_MODALITY.search(c) else None for c in dataset.channels
+    ]
+    undecided = any(k is None for k in known)
+    probed = [*labelled, *dataset.with_role("unlabelled")[:PROBED_CASES]] if undecided else labelled
+    if not undecided and not any(known):
+        return tuple(Intensity("zscore") for _ in known)
+    like_ct: list[list[bool]] = [[] for _ in known]
+    samples: list[list[np.ndarray]] = [[] for _ in known]
+    for number, case in enumerate(probed):
+        if should_stop and should_stop():
+            raise Stopped("Stopped while planning.")
+        images = read_images(case)
+        inside = _foreground(case, dataset, images[0])
+        for channel, image in enumerate(images):
+            array = sitk.GetArrayViewFromImage(image)
+            like_ct[channel].append(bool(array.min() < -200 and not np.any(array % 1)))
+            if inside is not None:
+                samples[channel].append(array[inside])
+        if progress:
+            progress(number + 1, len(probed), case.id)
+    ct = [np.mean(found) > 0.5 if k is None else k for k, found in zip(known, like_ct)]
+    return tuple(_ct_rule(np.concatenate(s)) if c else Intensity("zscore") for c, s in zip(ct, samples))
+
+
+def _foreground(case: Case, dataset: Dataset, image: sitk.Image) -> np.ndarray | None:
+    """Boolean array with up to 50,000 random foreground voxels of a labelled case."""
+    if case.role != "labelled":
+        return None
+    label = read_label(case.label, dataset, image)
+    places = np.flatnonzero((label > 0) & (label != IGNORE))
+    random = np.random.default_rng(zlib.crc32(case.id.encode()))
+    inside = np.zeros(label.size, bool)
+    inside[random.choice(places, min(len(places), 50_000), replace=False)] = True
+    return inside.reshape(label.shape)
+
+
+def _ct_rule(values: np.ndarray) -> Intensity:
+    if not len(values):
+        raise InputError(
+            "No labelled case has a foreground voxel, so CT intensities cannot be planned.",
+            "Annotate at least one case, or correct its label.",
+        )
+    lower, upper = (float(v) for v in np.percentile(values, (0.5, 99.5)))
+    if lower == upper:  # clipping to one value would erase the image
+        return Intensity("zscore")
+    clipped = np.clip(values, lower, upper).astype(np.float64)
+    return Intensity("ct", lower, upper, float(clipped.mean()), float(clipped.std()))
+
+
+def describe(plan: Plan) -> str:
+    """The plan in a few lines for people."""
+    network = plan.network
+    rules = ", ".join(
+        f"CT {rule.lower:.0f} to {rule.upper:.0f}" if rule.scheme == "ct" else "z-score per volume"
+        for rule in plan.intensities
+    )
+    size = " x ".join(str(n) for n in plan.patch)
+    spacing = " x ".join(f"{s:.3g}" for s in plan.spacing)
+    return (
+        f"Plan: patch {size} voxels of {spacing} mm (inferior-superior x anterior-posterior x right-left), "
+        f"intensities: {rules}\n"
+        f"Network: {network.size}, {len(network.strides)} stages, filters {'-'.join(map(str, network.filters))}"
+    )

@@ -1,0 +1,34 @@
+"""The SSL methods by name. A new method is one file here, one line in METHODS and its name in job.Job.method."""
+
+from ...errors import InputError
+from ...job import Job
+from ...planning.plan import Plan
+from .base import Method, Predictions, Streams
+from .cct import CCT
+from .cps import CPS
+from .fixmatch import FixMatch
+from .mean_teacher import MeanTeacher
+from .r_drop import RDrop
+from .supervised import Supervised
+
+METHODS: dict[str, type[Method]] = {
+    "cps": CPS,
+    "mean-teacher": MeanTeacher,
+    "fixmatch": FixMatch,
+    "cct": CCT,
+    "r-drop": RDrop,
+    "supervised": Supervised,
+}
+
+__all__ = ["METHODS", "Method", "Predictions", "Streams", "build_method"]
+
+
+def build_method(plan: Plan, job: Job) -> Method:
+    """The method named by ``job.method`` with freshly initialised networks.
+
+    Raises:
+        InputError: no method has that name.
+    """
+    if job.method not in METHODS:
+        raise InputError(f"Unknown method {job.method!r}; use one of {', '.join(METHODS)}.")
+    return METHODS[job.method](plan, job)

@@ -1,0 +1,121 @@
+"""The quadripartition: regions of agreement and confidence, and the thresholds that divide confident from suspicious.
+
+Source: Zhao et al., MetaSSL, IEEE TMI 2025 (arXiv 2509.01144). A region is a number, see ``regions.py``:
+1 UC, 2 US, 3 DC, 4 DS; 0 is outside.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..distributed import sum_over_ranks
+from .voxels import blocks, by_class, keep_higher, masked
+
+LABELLED, UNLABELLED = 0, 1
+"""Index of the stream in the thresholds."""
+SUPERVISED, REFERENCE = 0, 1
+"""Index of the branch in the thresholds."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One prediction of every voxel, read once.
+
+    Attributes:
+        log_probability: (N, classes, ...) float32 log-softmax, with gradient where the logits have it.
+        label: (N, ...) uint8, argmax (the first of equals); without gradient.
+        confidence: (N, ...) float32, largest probability; without gradient.
+    """
+
+    log_probability: Tensor
+    label: Tensor
+    confidence: Tensor
+
+    @classmethod
+    def of(cls, logits: Tensor) -> "Branch":
+        """Read logits (N, classes, ...) of any floating type; all that follows is float32."""
+        log_probability = logits.float().log_softmax(1)
+        first, *others = log_probability.detach().unbind(1)
+        highest, label = first.clone(), torch.zeros_like(first, dtype=torch.uint8)
+        for k, values in enumerate(others, 1):
+            keep_higher(label, highest, values, k)
+        return cls(log_probability, label, highest.exp_())
+
+
+def pseudo_labellers(pairs: list[tuple[Branch, Branch]], symmetric: bool) -> list[Branch]:
+    """The branches of (supervised, reference) pairs whose labels teach: the references, of symmetric methods both."""
+    return [branch for pair in pairs for branch in (pair if symmetric else pair[1:])]
+
+
+def region_map(label: Tensor, other_label: Tensor, confidence: Tensor, thresholds: Tensor) -> Tensor:
+    """Region of every voxel seen from one branch.
+
+    Unanimous: ``label == other_label``. Confident: ``confidence > thresholds[label]``.
+
+    Args:
+        label, other_label: class indices of equal shape.
+        confidence: confidence of ``label``, same shape.
+        thresholds: (classes,).
+
+    Returns:
+        uint8, same shape: 1 UC, 2 US, 3 DC, 4 DS.
+    """
+    threshold = thresholds.to(confidence).index_select(0, label.flatten().int()).view_as(confidence)
+    suspicious = (confidence <= threshold).view(torch.uint8)
+    return (label != other_label).view(torch.uint8).mul_(2).add_(suspicious).add_(1)
+
+
+class AdaptiveThresholds(nn.Module):
+    """One confidence threshold per stream, branch and class, following the batches' mean confidence.
+
+    tau_k <- alpha m_k + (1 - alpha) tau_k with m_k = sum(c [l = k]) / (count[l = k] + 1). A class that is absent from
+    a batch keeps its threshold. The state is a buffer, so it is saved with the checkpoint; under torch.distributed the
+    sums run over all ranks, so that every rank has the same thresholds.
+
+    Args:
+        classes: number of classes including background.
+        alpha: share of the newest batch, in (0, 1].
+        cap: upper bound when used.
+        initial: value before the first batch.
+
+    Raises:
+        ValueError: alpha or cap out of range.
+    """
+
+    def __init__(self, classes: int, alpha: float = 0.5, cap: float = 0.9, initial: float = 0.9):
+        super().__init__()
+        if not 0 < alpha <= 1:
+            raise ValueError(f"alpha is {alpha}; it must be above 0 and at most 1")
+        if not 0 < cap <= 1:
+            raise ValueError(f"cap is {cap}; it must be above 0 and at most 1")
+        self.alpha = alpha
+        self.cap = cap
+        self.register_buffer("tau", torch.full((2, 2, classes), float(initial)))
+
+    @torch.no_grad()
+    def update(self, pairs: list[tuple[Branch, Branch]], valid: Tensor, labelled: int) -> None:
+        """Move the thresholds towards one step's mean confidences.
+
+        Args:
+            pairs: (supervised, reference) branches, labelled crops first.
+            valid: (N, ...) bool, voxels that count.
+            labelled: number of labelled crops.
+        """
+        sums = torch.zeros(2, *self.tau.shape, device=self.tau.device)
+        streams = ((LABELLED, slice(None, labelled)), (UNLABELLED, slice(labelled, None)))
+        for pair in pairs:
+            for side, branch in enumerate(pair):
+                label = masked(branch.label, valid)
+                for stream, crops in streams:
+                    for here, confidence in blocks(label[crops], branch.confidence[crops]):
+                        found = by_class(here, self.tau.shape[-1])
+                        sums[1, stream, side] += found.sum((0, 2))
+                        sums[0, stream, side] += found.mul_(confidence.unsqueeze(1)).sum((0, 2))
+        total, count = sum_over_ranks(sums)
+        moved = self.alpha * total / (count + 1) + (1 - self.alpha) * self.tau
+        self.tau.copy_(torch.where(count > 0, moved, self.tau))
+
+    def used(self, stream: int, branch: int) -> Tensor:
+        """(classes,) float32 thresholds of one stream and branch, capped."""
+        return self.tau[stream, branch].clamp(max=self.cap)

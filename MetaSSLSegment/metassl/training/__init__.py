@@ -1,0 +1,1 @@
+"""From a run folder with job.json and dataset.json to a model folder."""

@@ -1,0 +1,61 @@
+"""checkpoint.pt: everything that a stopped run needs to go on as if it had not stopped."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import InputError
+from ..files import replacing
+
+VERSION = 1
+
+
+def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
+    """Write tensors, numbers, texts and dictionaries of them, replacing the file in one step.
+
+    Raises:
+        DiskError: the file cannot be written; the previous checkpoint is still there.
+    """
+    with replacing(path) as temporary:
+        save_tensors({"version": VERSION, **content}, temporary)
+
+
+def load_checkpoint(path: Path | str, device: torch.device) -> dict[str, Any]:
+    """Read a checkpoint without running any code from it.
+
+    Raises:
+        InputError: missing, damaged or of another version.
+    """
+    content = load_tensors(path, device)
+    if not isinstance(content, dict) or content.get("version") != VERSION:
+        raise InputError(f"{path} is not a checkpoint of this MetaSSL version.", "Train again from the start.")
+    return content
+
+
+def save_tensors(content: Any, path: Path) -> None:
+    """torch.save that reports a full disk as OSError (torch raises RuntimeError)."""
+    try:
+        torch.save(content, path)
+    except RuntimeError as error:
+        raise OSError(str(error).splitlines()[0]) from error
+
+
+def load_tensors(path: Path | str, device: torch.device | str) -> Any:
+    """torch.load of tensors and plain data only; a pickled object is refused, not run.
+
+    Raises:
+        InputError: missing, damaged, or holding anything else.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except (RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, EOFError, ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"{path} is damaged or holds something other than weights: {reason}",
+            "Get the file again from where it came from; nothing in it was run.",
+        ) from error
