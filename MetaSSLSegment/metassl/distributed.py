@@ -5,8 +5,8 @@ all ranks, so that every rank has the loss of the whole batch; its backward pass
 the gradient, and the sum of the shares is the gradient of the whole batch. The ranks thus do what one process with all
 crops would do, and their weights stay equal.
 
-Before every exchange the ranks tell each other whether they are well (``meet``). One that fails, where and why ever,
-does not leave the others waiting: they fail at their next exchange as well, or all shrink the patch together.
+Before every exchange the ranks tell each other whether they are well (``meet_ranks``). When one fails, wherever and
+for whatever reason, the others do not wait for it: they fail at their next exchange too, or all shrink the patch.
 """
 
 import os
@@ -63,7 +63,7 @@ class SilentReporter(Reporter):
 
 
 @contextmanager
-def team() -> Iterator[bool]:
+def process_group() -> Iterator[bool]:
     """While this lasts, the processes that torchrun started work together; gives whether this is the first one.
 
     Without torchrun's environment variables the process works alone. All ranks leave together; when one leaves with an
@@ -81,22 +81,22 @@ def team() -> Iterator[bool]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if several else "gloo", timeout=LONGEST_WAIT)
     try:
         yield is_first()
-        meet()
+        meet_ranks()
     except Exception as error:
-        announce(error)
+        announce_failure(error)
         raise
     finally:
         dist.destroy_process_group()
 
 
-def world() -> int:
+def world_size() -> int:
     """How many processes work on this run."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
     """Number of this process among them, 0 for the first."""
-    return dist.get_rank() if world() > 1 else 0
+    return dist.get_rank() if world_size() > 1 else 0
 
 
 def is_first() -> bool:
@@ -104,7 +104,7 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def meet(code: int = 0) -> None:
+def meet_ranks(code: int = 0) -> None:
     """Wait until every rank is here, and learn whether all are well.
 
     Args:
@@ -113,7 +113,7 @@ def meet(code: int = 0) -> None:
     Raises:
         OtherRankOutOfMemory, OtherRankFailed: this rank is well and another one is not, or is gone.
     """
-    if world() == 1:
+    if world_size() == 1:
         return
     worst = torch.tensor(code)
     with _reaching_all():
@@ -133,19 +133,19 @@ def _reaching_all() -> Iterator[None]:
         raise OtherRankFailed("Another process of this training ended, or cannot be reached.", 1) from error
 
 
-def announce(error: BaseException) -> None:
+def announce_failure(error: BaseException) -> None:
     """Tell the other ranks of a failure at their next exchange, unless it came from there."""
     if not isinstance(error, OtherRankFailed):
         with suppress(OtherRankFailed):
-            meet(OutOfMemoryError.exit_code if is_out_of_memory(error) else getattr(error, "exit_code", 1))
+            meet_ranks(OutOfMemoryError.exit_code if is_out_of_memory(error) else getattr(error, "exit_code", 1))
 
 
-def from_first(make: Callable[..., T], *arguments: Any) -> T:
+def on_first_rank(make: Callable[..., T], *arguments: Any) -> T:
     """What ``make(*arguments)`` returns on the first rank, on all ranks."""
-    if world() == 1:
+    if world_size() == 1:
         return make(*arguments)
     result = [make(*arguments) if is_first() else None]
-    meet()
+    meet_ranks()
     with _reaching_all():
         dist.broadcast_object_list(result, device=torch.device("cpu"))
     return result[0]
@@ -153,10 +153,10 @@ def from_first(make: Callable[..., T], *arguments: Any) -> T:
 
 def sum_over_ranks(values: Tensor) -> Tensor:
     """Values added up over all ranks; the gradient is that of this rank's share."""
-    if world() == 1:
+    if world_size() == 1:
         return values
     total = values.detach().clone()
-    meet()
+    meet_ranks()
     with _reaching_all():
         dist.all_reduce(total)
     return total + (values - values.detach()) if values.requires_grad else total
@@ -164,7 +164,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Add up the gradients of all ranks, in place and in one exchange."""
-    if world() == 1:
+    if world_size() == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
     total = sum_over_ranks(torch.cat([g.flatten() for g in gradients]))
@@ -174,10 +174,10 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 def largest_over_ranks(*values: float) -> tuple[float, ...]:
     """The largest of every value over all ranks."""
-    if world() == 1:
+    if world_size() == 1:
         return values
     largest = torch.tensor(values, dtype=torch.float64)
-    meet()
+    meet_ranks()
     with _reaching_all():
         dist.all_reduce(largest, dist.ReduceOp.MAX)
     return tuple(largest.tolist())
@@ -189,10 +189,10 @@ def own_device(name: str) -> torch.device:
     Raises:
         InputError: this machine has no such device, or fewer GPUs than ranks.
     """
-    if world() == 1:
+    if world_size() == 1:
         return choose_device(name)
     if name == "auto":
-        name = from_first(lambda: "cuda" if torch.cuda.is_available() else "cpu")
+        name = on_first_rank(lambda: "cuda" if torch.cuda.is_available() else "cpu")
     device = choose_device(f"cuda:{os.environ['LOCAL_RANK']}" if name.startswith("cuda") else name)
     if device.type == "cuda":
         torch.cuda.set_device(device)

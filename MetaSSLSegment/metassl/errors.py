@@ -49,6 +49,6 @@ class Stopped(MetaSSLError):
     exit_code = 130
 
 
-def some(items: Sequence[Any], most: int = 10) -> str:
+def first_few(items: Sequence[Any], most: int = 10) -> str:
     """The first items for a message, and how many more there are."""
     return ", ".join(map(str, items[:most])) + (f" and {len(items) - most} more" if len(items) > most else "")

@@ -8,74 +8,121 @@ from typing import Any
 from .errors import InputError
 from .files import read_json, write_json
 
-VERSION = 1
+VERSION = 2
+RENAMED = {
+    "weights": "region_weights",
+    "normalisation": "reduction",
+    "mirror": "mirror_axes",
+    "annotations": "annotation_trust",
+    "ema": "ema_decay",
+}
+"""Settings of version 1 by their present names."""
+GROUPS = ("budget and device", "data and network", "method", "MetaSSL loss", "expert")
+"""Headings under which settings are offered, in order."""
 
 
-def setting(default: Any, help: str, choices: tuple = (), low: float | None = None, high: float | None = None):
+def setting(
+    group: str, default: Any, help: str, choices: tuple = (), low: float | None = None, high: float | None = None
+):
     """A dataclass field with what the command line and the module need to offer it."""
-    return field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high})
+    metadata = {"group": group, "help": help, "choices": choices, "low": low, "high": high}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Job:
-    """All settings of a training run. Every field is an option of ``metassl train`` with the same name."""
+    """All settings of a training run. Every field is an option of ``metassl train`` with the same name.
 
+    ``patch`` and ``spacing`` are in array order (k, j, i), as in every file; the command line takes them as people
+    think, (i, j, k).
+    """
+
+    minutes: float | None = setting("budget and device", None, "training time; 10 when no budget is given", low=0.01)
+    iterations: int | None = setting("budget and device", None, "number of training steps, instead of a time", low=1)
+    device: str = setting("budget and device", "auto", "where to compute: auto, cpu, cuda, cuda:N or mps")
+    threads: int = setting("budget and device", 0, "CPU threads, 0 for all", low=0)
+    seed: int = setting("budget and device", 0, "seed of initial weights, crops and augmentation", low=0)
+    network: str = setting(
+        "data and network",
+        "auto",
+        "size of the network; auto takes small on a CPU",
+        choices=("auto", "small", "standard", "large"),
+    )
+    patch: tuple[int, int, int] | None = setting(
+        "data and network",
+        None,
+        "patch size in voxels (right-left, anterior-posterior, inferior-superior) instead of the planned one",
+        low=8,
+    )
+    spacing: tuple[float, float, float] | None = setting(
+        "data and network",
+        None,
+        "voxel spacing in mm (right-left, anterior-posterior, inferior-superior) instead of the planned one",
+        low=0.01,
+    )
+    mirror_axes: tuple[str, ...] = setting(
+        "data and network", (), "anatomical axes along which crops are mirrored at random", choices=("LR", "PA", "IS")
+    )
     method: str = setting(
+        "method",
         "cps",
         "how the two predictions of a voxel are made",
         choices=("cps", "mean-teacher", "fixmatch", "cct", "r-drop", "supervised"),
     )
-    loss: str = setting("metassl", "the method's own unlabelled loss, or MetaSSL", choices=("metassl", "own"))
-    minutes: float | None = setting(None, "training time; 10 when no budget is given", low=0.01)
-    iterations: int | None = setting(None, "number of training steps, instead of a time", low=1)
-    network: str = setting(
-        "auto", "network size; auto takes small on a CPU", choices=("auto", "small", "standard", "large")
+    loss: str = setting(
+        "method",
+        "metassl",
+        "how they are compared on unlabelled crops: MetaSSL, or the method's own loss",
+        choices=("metassl", "own"),
     )
-    patch: tuple[int, int, int] | None = setting(None, "patch size (k j i) in voxels instead of the planned one", low=8)
-    spacing: tuple[float, float, float] | None = setting(
-        None, "voxel spacing (k j i) in mm instead of the planned one", low=0.01
-    )
-    batch_labelled: int = setting(2, "labelled crops per step", low=1)
-    batch_unlabelled: int = setting(2, "unlabelled crops per step", low=1)
-    learning_rate: float = setting(4e-3, "peak learning rate of AdamW", low=0.0)
-    weight_decay: float = setting(1e-4, "weight decay of AdamW", low=0.0)
-    schedule: str = setting("poly", "how the learning rate falls over the budget", choices=("poly", "cosine"))
-    mirror: tuple[str, ...] = setting((), "anatomical axes along which crops are mirrored", choices=("LR", "PA", "IS"))
-    ema: float = setting(0.99, "decay of the Mean Teacher's weights", low=0.0, high=1.0)
-    consistency: float = setting(1.0, "final weight of the unlabelled loss (lambda_max)", low=0.0)
-    ramp: float = setting(0.6, "share of the budget over which that weight rises", low=0.0, high=1.0)
-    weights: str = setting(
+    consistency: float = setting("method", 1.0, "final weight of the unlabelled loss (lambda_max)", low=0.0)
+    ramp: float = setting("method", 0.6, "share of the budget over which that weight rises", low=0.0, high=1.0)
+    region_weights: str = setting(
+        "MetaSSL loss",
         "mild",
-        "MetaSSL region weights: on unlabelled crops the same as on labelled ones; as in the article, where discrepant "
-        "voxels teach next to nothing; or as in its released code, with DS above DC",
+        "how much UC, US, DC and DS voxels teach: on unlabelled crops as on labelled ones (mild); as in the article, "
+        "where discrepant voxels teach next to nothing (paper); or as in its released code, with DS above DC",
         choices=("mild", "paper", "released-code"),
     )
-    normalisation: str = setting(
-        "voxel", "MetaSSL weights count per voxel, or per region total", choices=("voxel", "region")
+    reduction: str = setting(
+        "MetaSSL loss",
+        "voxel",
+        "divide the weighted sum by the number of voxels, or every region's share by that region's own",
+        choices=("voxel", "region"),
     )
     partition: str = setting(
+        "MetaSSL loss",
         "annotation",
-        "MetaSSL regions of labelled crops: prediction against annotation, or prediction against prediction",
+        "regions of labelled crops: prediction against annotation, or prediction against prediction",
         choices=("annotation", "networks"),
     )
+    annotation_trust: str = setting(
+        "MetaSSL loss",
+        "on",
+        "let a labelled case teach less when the model contradicts its annotation as a whole",
+        choices=("on", "off"),
+    )
+    threshold_memory: float = setting(
+        "MetaSSL loss", 0.5, "share of the newest batch in the confidence thresholds (alpha)", low=0.0, high=1.0
+    )
+    threshold_cap: float = setting(
+        "MetaSSL loss", 0.9, "upper bound of the confidence thresholds when used", low=0.0, high=1.0
+    )
+    batch_labelled: int = setting("expert", 2, "labelled crops per step", low=1)
+    batch_unlabelled: int = setting("expert", 2, "unlabelled crops per step", low=1)
+    learning_rate: float = setting("expert", 4e-3, "peak learning rate of AdamW", low=0.0)
+    weight_decay: float = setting("expert", 1e-4, "weight decay of AdamW", low=0.0)
+    schedule: str = setting("expert", "poly", "how the learning rate falls over the budget", choices=("poly", "cosine"))
+    ema_decay: float = setting("expert", 0.99, "decay of Mean Teacher's moving average", low=0.0, high=1.0)
     pasting: str = setting(
+        "expert",
         "labelled",
         "what is pasted into the strong views of unlabelled crops: parts of labelled ones, or nothing",
         choices=("labelled", "off"),
     )
-    annotations: str = setting(
-        "judged",
-        "with MetaSSL, believe each labelled case as far as the model agrees with it on the whole, or all alike",
-        choices=("judged", "alike"),
+    precision: str = setting(
+        "expert", "auto", "number format inside the network", choices=("auto", "bf16", "fp16", "fp32")
     )
-    threshold_memory: float = setting(
-        0.5, "share of the newest batch in the confidence thresholds (alpha)", low=0.0, high=1.0
-    )
-    threshold_cap: float = setting(0.9, "upper bound of the confidence thresholds when used", low=0.0, high=1.0)
-    device: str = setting("auto", "auto, cpu, cuda, cuda:N or mps")
-    precision: str = setting("auto", "number format inside the network", choices=("auto", "bf16", "fp16", "fp32"))
-    threads: int = setting(0, "CPU threads, 0 for all", low=0)
-    seed: int = setting(0, "seed of initial weights, crops and augmentation", low=0)
 
     def __post_init__(self):
         for item in fields(self):
@@ -91,24 +138,38 @@ class Job:
 
     @classmethod
     def from_dict(cls, content: Any, source: str = "job.json") -> "Job":
-        """Validate a dictionary as read from JSON.
+        """Validate a dictionary as read from JSON; settings of version 1 are read by their present names.
 
         Raises:
-            InputError: an unknown setting, or a value out of its range.
+            InputError: an unknown setting or version, or a value out of its range.
         """
-        if not isinstance(content, dict) or content.get("version") != VERSION:
-            raise InputError(f"{source} is not a MetaSSL job of version {VERSION}.")
-        known = {item.name for item in fields(cls)}
-        unknown = sorted(set(content) - known - {"version"})
+        version = content.get("version") if isinstance(content, dict) else None
+        if version not in (1, VERSION):
+            raise InputError(
+                f"{source} is not a MetaSSL job of version 1 to {VERSION} (found {version!r}).",
+                "Resume the run with the version of MetaSSL that started it.",
+            )
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k != "version"}
+        if version == 1:
+            values = _from_version_1(values)
+        unknown = sorted(set(values) - {item.name for item in fields(cls)})
         if unknown:
             raise InputError(f"{source}: unknown setting {', '.join(unknown)}.")
-        values = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items() if name in known}
         return cls(**values)
 
     @classmethod
     def load(cls, path: Path | str) -> "Job":
         """Read job.json."""
         return cls.from_dict(read_json(path), str(path))
+
+
+def _from_version_1(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a version 1 job by their present names and values."""
+    values = {RENAMED.get(name, name): value for name, value in values.items()}
+    trust = {"judged": "on", "alike": "off"}
+    if "annotation_trust" in values:
+        values["annotation_trust"] = trust.get(values["annotation_trust"], values["annotation_trust"])
+    return values
 
 
 def _validate(name: str, value: Any, rules: Any) -> None:

@@ -33,7 +33,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from metassl.data.dataset import Dataset
-from metassl.data.images import like, read_image, write_image
+from metassl.data.images import image_like, read_image, write_image
 from metassl.data.sample import make_sample
 from metassl.files import write_text
 from metassl.layouts.prepare import prepare
@@ -111,7 +111,7 @@ def corrupted(dataset: Dataset, cases: list[str], seed: int, folder: Path) -> Da
             label = read_image(case.label)
             spoilt = spoil(sitk.GetArrayFromImage(label), np.random.default_rng((seed, cases.index(case.id))))
             path = folder / "spoilt" / f"{case.id}.nii.gz"
-            write_image(like(spoilt, label), path)
+            write_image(image_like(spoilt, label), path)
             case = replace(case, label=str(path))
         changed.append(case)
     return replace(dataset, cases=tuple(changed))

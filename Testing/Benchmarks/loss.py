@@ -26,7 +26,7 @@ import sys
 from collections.abc import Callable
 
 import torch
-from metassl.ssl.losses import REGION_WEIGHTS, HeterogeneousLoss, masked_mean, supervised_loss
+from metassl.ssl.losses import REGION_WEIGHTS, HeterogeneousLoss, dice_ce_loss, masked_mean
 from metassl.ssl.quadripartition import Branch
 from report import arguments, machine, peak_resident, publish, reset_peak, synchronised
 from torch import Tensor
@@ -130,7 +130,7 @@ def ours(first: Tensor, second: Tensor, labels: Tensor, method: str) -> tuple[Te
     loss = HeterogeneousLoss(first.shape[1], "released-code", "region", "networks").to(first.device)
     branches = Branch.of(first), Branch.of(second)
     trained = branches if method == "cps" else branches[:1]
-    plain = [supervised_loss(b.log_probability[:LABELLED], labels[:LABELLED]) for b in trained]
+    plain = [dice_ce_loss(b.log_probability[:LABELLED], labels[:LABELLED]) for b in trained]
     terms = loss([branches], labels, LABELLED, method == "cps")
     return torch.stack(plain).mean(), terms.labelled + terms.unlabelled
 
@@ -139,7 +139,7 @@ def plain(first: Tensor, second: Tensor, labels: Tensor, method: str) -> tuple[T
     """Supervised and added loss of the method without MetaSSL, as in training."""
     trained = (first, second) if method == "cps" else (first,)
     branches = [Branch.of(logits) for logits in trained]
-    known = [supervised_loss(b.log_probability[:LABELLED], labels[:LABELLED]) for b in branches]
+    known = [dice_ce_loss(b.log_probability[:LABELLED], labels[:LABELLED]) for b in branches]
     p, q = (logits[LABELLED:].float() for logits in (first, second))
     if method == "cps":
         both = functional.cross_entropy(p, q.argmax(1), reduction="none")

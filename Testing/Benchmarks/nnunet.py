@@ -49,7 +49,7 @@ from inference import make_models, volume
 from metassl.inference.model import load_model
 from metassl.inference.volume import predict_volume
 from metassl.networks.dynunet import build_network
-from metassl.networks.instance_norm import place
+from metassl.networks.instance_norm import move_to_device
 from metassl.planning.plan import Plan
 from report import arguments, machine, peak_resident, publish, reset_peak
 from torch import nn
@@ -132,7 +132,7 @@ def nnunet_trainer(row: str, folder: Path, plan: Plan):
         def build_network_architecture(
             plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision=True
         ) -> nn.Module:
-            return place(build_network(plan.network), CPU)
+            return move_to_device(build_network(plan.network), CPU)
 
     kind = OurNetwork if row == SAME_NETWORK else nnUNetTrainer
     plans = {**nnunet_plans(folder, plan), "continue_training": False}

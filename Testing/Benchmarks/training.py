@@ -37,7 +37,7 @@ from metassl.devices import autocast, choose_device, choose_precision
 from metassl.events import Reporter
 from metassl.job import Job
 from metassl.networks.dynunet import build_network, network_arguments
-from metassl.networks.instance_norm import place
+from metassl.networks.instance_norm import move_to_device
 from metassl.planning.planner import make_plan
 from metassl.planning.preprocessing import build_cache
 from metassl.training.run_folder import RunFolder
@@ -126,7 +126,7 @@ def step_seconds(data: Set, repeats: int) -> dict[str, dict[str, float]]:
 def pass_seconds(data: Set, repeats: int) -> dict[str, dict[str, float]]:
     """Pass -> network -> median seconds of 4 patches through MONAI's DynUNet as it is, and ours, also in float32."""
     plain = DynUNet(**network_arguments(data.plan.network)).to(data.device)
-    ours = place(build_network(data.plan.network), data.device)
+    ours = move_to_device(build_network(data.plan.network), data.device)
     chosen = choose_precision(data.device)
     networks = {"plain": (plain, chosen), "ours": (ours, chosen), "float32": (ours, torch.float32)}
     images = torch.randn(4, 1, *PATCH, device=data.device)

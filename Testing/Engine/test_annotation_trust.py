@@ -4,7 +4,7 @@ import pytest
 import torch
 from metassl.data.dataset import IGNORE
 from metassl.ssl.annotation_trust import LEAST, AnnotationTrust
-from metassl.ssl.losses import HeterogeneousLoss, supervised_loss
+from metassl.ssl.losses import HeterogeneousLoss, dice_ce_loss
 from metassl.ssl.quadripartition import Branch
 
 SIZE = (12, 12, 12)
@@ -96,7 +96,7 @@ def test_a_case_that_is_believed_less_moves_the_losses_less():
     def gradient(trust):
         branch = Branch.of(logits)
         pair = (branch, Branch.of(logits.detach()))
-        loss = supervised_loss(branch.log_probability, labels, trust)
+        loss = dice_ce_loss(branch.log_probability, labels, trust)
         loss = loss + HeterogeneousLoss(2)([pair], labels, 2, False, None, trust).labelled
         return torch.autograd.grad(loss, logits)[0]
 
@@ -111,5 +111,5 @@ def test_nothing_of_a_case_that_is_not_believed_is_learnt():
     logits = torch.randn(2, 2, *SIZE, requires_grad=True)
     labels = torch.stack([cube(2, 10), cube(5, 12)])
     trust = torch.tensor([1.0, 0]).view(2, 1, 1, 1).expand(2, *SIZE)
-    supervised_loss(logits.log_softmax(1), labels, trust).backward()
+    dice_ce_loss(logits.log_softmax(1), labels, trust).backward()
     assert logits.grad[0].any() and not logits.grad[1].any()

@@ -47,10 +47,15 @@ def test_every_setting_is_an_option_with_its_explanation():
 
 def test_settings_reach_the_job():
     arguments = (
-        "train d.json --out r --method cps --patch 8 16 24 --spacing 1 2 3.5 --mirror LR IS --minutes 0.5 --seed 7"
+        "train d.json --out r --method cps --patch 8 16 24 --spacing 1 2 3.5 --mirror-axes LR IS --minutes 0.5 --seed 7"
     )
     args = build_parser().parse_args(arguments.split())
-    assert (args.method, args.patch, args.spacing, args.mirror) == ("cps", [8, 16, 24], [1.0, 2.0, 3.5], ["LR", "IS"])
+    assert (args.method, args.patch, args.spacing, args.mirror_axes) == (
+        "cps",
+        [8, 16, 24],
+        [1.0, 2.0, 3.5],
+        ["LR", "IS"],
+    )
     assert (args.minutes, args.seed) == (0.5, 7) and not hasattr(args, "iterations")
 
 
@@ -87,7 +92,7 @@ def test_prepare_and_check_from_the_command_line(tmp_path):
     ("chosen", "count"), [({}, "10000"), ({"GOMP_SPINCOUNT": "5"}, "5"), ({"OMP_WAIT_POLICY": "active"}, "None")]
 )
 def test_waiting_threads_give_way_unless_the_user_says_otherwise(chosen, count):
-    code = "import os; from metassl.cli.main import main; main(['check', 'no.json']); print(os.environ.get('GOMP_SPINCOUNT'))"
+    code = "import os, metassl.cli.main as cli; cli.main(['check', 'no.json']); print(os.environ.get('GOMP_SPINCOUNT'))"
     clean = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean | chosen)
     assert result.stdout.split()[-1] == count, result.stderr

@@ -23,7 +23,7 @@ from metassl.events import Reporter, read_events
 from metassl.inference.model import load_model
 from metassl.job import Job
 from metassl.planning.plan import Plan
-from metassl.ssl.losses import HeterogeneousLoss, masked_mean, supervised_loss
+from metassl.ssl.losses import HeterogeneousLoss, dice_ce_loss, masked_mean
 from metassl.ssl.methods import build_method
 from metassl.ssl.quadripartition import Branch
 from metassl.training.checkpoint import load_checkpoint
@@ -50,7 +50,7 @@ def as_rank(rank, count, port, function, *arguments):
     torch.set_num_threads(1)
     numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
     os.environ.update({name: str(number) for name, number in numbers.items()}, MASTER_ADDR="127.0.0.1")
-    with distributed.team() as first:
+    with distributed.process_group() as first:
         assert first == (rank == 0)
         return function(*arguments)
 
@@ -70,7 +70,7 @@ def exchanges():
         "share": share,
         "gradient": weight.grad.tolist(),
         "largest": distributed.largest_over_ranks(distributed.rank(), -distributed.rank()),
-        "first": distributed.from_first(lambda: {"rank": distributed.rank()}),
+        "first": distributed.on_first_rank(lambda: {"rank": distributed.rank()}),
     }
 
 
@@ -87,18 +87,18 @@ def test_alone_nothing_is_exchanged():
     values = torch.ones(2, requires_grad=True)
     assert distributed.sum_over_ranks(values) is values
     assert distributed.largest_over_ranks(False, 1.5) == (False, 1.5)
-    assert distributed.from_first(lambda: distributed.world()) == 1 and distributed.is_first()
-    with distributed.team() as first:
-        assert first and distributed.world() == 1
+    assert distributed.on_first_rank(lambda: distributed.world_size()) == 1 and distributed.is_first()
+    with distributed.process_group() as first:
+        assert first and distributed.world_size() == 1
 
 
 def failing(where, error):
     try:
         if distributed.rank() == where:
             raise error
-        distributed.from_first(lambda: 1)
+        distributed.on_first_rank(lambda: 1)
     except Exception as caught:
-        distributed.announce(caught)
+        distributed.announce_failure(caught)
         return type(caught).__name__, getattr(caught, "exit_code", None)
     return "nothing", None
 
@@ -133,19 +133,19 @@ def uneven_batch():
     return logits, labels, trust, pasted & (labels[11:] != IGNORE)
 
 
-def two_steps(part, parts, normalisation):
+def two_steps(part, parts, reduction):
     """Losses, shares and thresholds, and gradients, of every parts-th crop in the second of two steps."""
     logits, labels, trust, pasted = uneven_batch()
     crops = torch.tensor([*range(11)[part::parts], *range(11, 20)[part::parts]])
     labelled = int((crops < 11).sum())
-    heterogeneous = HeterogeneousLoss(3, normalisation=normalisation)
+    heterogeneous = HeterogeneousLoss(3, reduction=reduction)
     for _ in range(2):
         leaves = [values[crops].requires_grad_() for values in logits]
         branches = [Branch.of(leaf) for leaf in leaves]
         terms = heterogeneous(
             [tuple(branches)], labels[crops], labelled, True, pasted[crops[labelled:] - 11], trust[crops]
         )
-        supervised = supervised_loss(branches[0].log_probability[:labelled], labels[crops[:labelled]])
+        supervised = dice_ce_loss(branches[0].log_probability[:labelled], labels[crops[:labelled]])
         own = masked_mean(leaves[1][labelled:].square().sum(1), labels[crops[labelled:]] != IGNORE)
         (supervised + terms.labelled + terms.unlabelled + own).backward()
     gradients = [torch.zeros_like(values).index_copy_(0, crops, leaf.grad) for values, leaf in zip(logits, leaves)]
@@ -153,14 +153,14 @@ def two_steps(part, parts, normalisation):
     return [n.tolist() for n in numbers], torch.stack(gradients).numpy()
 
 
-def both_normalisations():
-    return [two_steps(distributed.rank(), distributed.world(), n) for n in ("voxel", "region")]
+def both_reductions():
+    return [two_steps(distributed.rank(), distributed.world_size(), n) for n in ("voxel", "region")]
 
 
 def test_eight_ranks_with_uneven_shares_have_the_losses_of_one_process():
-    ranks = on_ranks(8, both_normalisations)
-    for number, normalisation in enumerate(("voxel", "region")):
-        numbers, gradient = two_steps(0, 1, normalisation)
+    ranks = on_ranks(8, both_reductions)
+    for number, reduction in enumerate(("voxel", "region")):
+        numbers, gradient = two_steps(0, 1, reduction)
         found = [results[number] for results in ranks]
         assert all(f[0] == found[0][0] for f in found)  # to the last bit
         for mine, expected in zip(found[0][0], numbers):

@@ -107,7 +107,7 @@ def test_damaged_dataset_files_name_the_file(tmp_path, change, message):
 
 
 def test_job_round_trip(tmp_path):
-    job = Job(method="cps", iterations=5, patch=(8, 16, 8), mirror=("LR",))
+    job = Job(method="cps", iterations=5, patch=(8, 16, 8), mirror_axes=("LR",))
     job.save(tmp_path / "job.json")
     assert Job.load(tmp_path / "job.json") == job
 
@@ -125,7 +125,7 @@ def test_the_default_budget_is_ten_minutes():
         ({"threshold_cap": 1.5}, "threshold_cap is 1.5; it must be 0 to 1"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"patch": (8, 8, 2)}, "patch is 2; it must be at least 8"),
-        ({"mirror": ("XY",)}, "mirror is 'XY'"),
+        ({"mirror_axes": ("XY",)}, "mirror_axes is 'XY'"),
     ],
 )
 def test_settings_out_of_range_are_named(settings, message):

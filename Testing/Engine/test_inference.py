@@ -9,7 +9,7 @@ from metassl.errors import OutOfMemoryError, Stopped
 from metassl.inference import volume as inference
 from metassl.inference.model import Model
 from metassl.inference.volume import _within_memory, largest_components, predict_labels, predict_volume
-from metassl.inference.windows import windows_of
+from metassl.inference.windows import window_slices
 from metassl.job import Job
 from metassl.planning.plan import Intensity, NetworkPlan, Plan
 from metassl.ssl.methods import METHODS, Method, Predictions, build_method
@@ -149,7 +149,7 @@ def test_progress_counts_every_window_and_ends_at_all(size, overlap):
     image, _ = volume(size)
     seen = []
     predict_volume(model_of(), [image], overlap=overlap, progress=lambda done, total: seen.append((done, total)))
-    total = len(windows_of(size, (16, 16, 16), overlap))
+    total = len(window_slices(size, (16, 16, 16), overlap))
     assert seen == [(n, total) for n in range(1, total + 1)]
 
 
@@ -157,9 +157,12 @@ def test_mirrored_views_are_averaged_along_the_trained_axes():
     image, box = volume()
     seen = []
     result = predict_volume(
-        model_of(mirror=("LR", "IS")), [image], mirror=True, progress=lambda done, total: seen.append((done, total))
+        model_of(mirror_axes=("LR", "IS")),
+        [image],
+        mirror=True,
+        progress=lambda done, total: seen.append((done, total)),
     )
-    assert seen[-1][0] == seen[-1][1] == len(windows_of((20, 24, 28), (16, 16, 16), 0.5))
+    assert seen[-1][0] == seen[-1][1] == len(window_slices((20, 24, 28), (16, 16, 16), 0.5))
     assert (sitk.GetArrayFromImage(result.labelmap) == box * 7).all()
 
 
@@ -172,7 +175,7 @@ def test_mirrored_views_of_one_window_by_hand(monkeypatch):
 
     monkeypatch.setattr(Brightness, "predict", predict)
     array = np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32)
-    model = model_of(intensity=UNCHANGED, mirror=("LR",))
+    model = model_of(intensity=UNCHANGED, mirror_axes=("LR",))
     result = predict_volume(model, [sitk.GetImageFromArray(array)], mirror=True)
     one = torch.sigmoid(2 * torch.from_numpy(array) * ramp)
     bright = (one + torch.sigmoid(2 * torch.from_numpy(array) * ramp.flip(0))) / 2

@@ -3,13 +3,13 @@ import math
 import pytest
 import torch
 from metassl.data.dataset import IGNORE
-from metassl.ssl.losses import REGION_WEIGHTS, HeterogeneousLoss, masked_mean, region_weights, supervised_loss
+from metassl.ssl.losses import REGION_WEIGHTS, HeterogeneousLoss, dice_ce_loss, masked_mean, voxel_weights
 from metassl.ssl.quadripartition import Branch
 from monai.losses import DiceLoss
 from torch.nn import functional
 
 
-def naive_loss(trained, target, regions_of, thresholds, weights, normalisation, valid):
+def naive_loss(trained, target, regions_of, thresholds, weights, reduction, valid):
     """The formula region by region, as in the paper: five masked means of one cross-entropy per region.
 
     ``regions_of``: label, other label and confidence that define the regions.
@@ -27,7 +27,7 @@ def naive_loss(trained, target, regions_of, thresholds, weights, normalisation, 
     for mask, weight in zip(masks, [weights[0], *weights]):
         mask = mask & valid
         per_voxel = functional.cross_entropy(trained, target.long(), reduction="none")
-        size = mask.sum() if normalisation == "region" else valid.sum()
+        size = mask.sum() if reduction == "region" else valid.sum()
         total = total + weight * (per_voxel * mask).sum() / (size + 1)
     return total
 
@@ -40,13 +40,13 @@ def random_case(size, classes, seed=0):
     return p, q, labels
 
 
-@pytest.mark.parametrize("normalisation", ["voxel", "region"])
+@pytest.mark.parametrize("reduction", ["voxel", "region"])
 @pytest.mark.parametrize("partition", ["annotation", "networks"])
 @pytest.mark.parametrize("preset", sorted(REGION_WEIGHTS))
 @pytest.mark.parametrize(("size", "classes"), [((6, 5, 4), 2), ((9, 8), 5)])
-def test_loss_equals_the_formula_region_by_region(size, classes, preset, partition, normalisation):
+def test_loss_equals_the_formula_region_by_region(size, classes, preset, partition, reduction):
     p, q, labels = random_case(size, classes)
-    loss = HeterogeneousLoss(classes, preset, normalisation, partition)
+    loss = HeterogeneousLoss(classes, preset, reduction, partition)
     branches = Branch.of(p), Branch.of(q)
     terms = loss([branches], labels, labelled=2, symmetric=False)
     valid = labels != IGNORE
@@ -58,7 +58,7 @@ def test_loss_equals_the_formula_region_by_region(size, classes, preset, partiti
         (branches[0].label[:2], compared[:2], branches[0].confidence[:2]),
         loss.thresholds.used(0, 0),
         labelled_weights,
-        normalisation,
+        reduction,
         valid[:2],
     )
     expected_unlabelled = naive_loss(
@@ -67,7 +67,7 @@ def test_loss_equals_the_formula_region_by_region(size, classes, preset, partiti
         (branches[1].label[2:], branches[0].label[2:], branches[1].confidence[2:]),
         loss.thresholds.used(1, 1),
         unlabelled_weights,
-        normalisation,
+        reduction,
         valid[2:],
     )
     assert terms.labelled.item() == pytest.approx(expected_labelled.item(), rel=1e-6)
@@ -87,8 +87,8 @@ def test_symmetric_loss_is_the_mean_of_both_directions():
 def test_weights_by_hand():
     count = torch.tensor([1, 2, 1, 1, 2, 1])  # ignored, UC foreground, US, DC, DS, UC background
     weights = torch.tensor([8.0, 6.0, 4.0, 3.0])
-    assert region_weights(count, weights, "region").tolist() == pytest.approx([0, 8 / 3, 3, 2, 1, 4])
-    assert region_weights(count, weights, "voxel").tolist() == pytest.approx([0, 1, 6 / 8, 4 / 8, 3 / 8, 1])
+    assert voxel_weights(count, weights, "region").tolist() == pytest.approx([0, 8 / 3, 3, 2, 1, 4])
+    assert voxel_weights(count, weights, "voxel").tolist() == pytest.approx([0, 1, 6 / 8, 4 / 8, 3 / 8, 1])
 
 
 def test_presets_have_the_published_numbers_and_orders():
@@ -152,7 +152,7 @@ def test_empty_streams_and_all_ignored_give_zero():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("weights", "other"), ("normalisation", "none"), ("partition", "teacher")],
+    [("region_weights", "other"), ("reduction", "none"), ("partition", "teacher")],
 )
 def test_unknown_settings_are_named(name, value):
     with pytest.raises(ValueError, match=f"{name} is '{value}'"):
@@ -165,7 +165,7 @@ def test_supervised_loss_by_hand():
     labels = torch.tensor([[0, 1]])
     # Dice per class: 2 * 0.75 / (0.75^2 + 0.25^2 + 1) = 12 / 13
     expected = 0.5 * (-math.log(0.75) + 1 - 12 / 13)
-    assert supervised_loss(probability.log(), labels).item() == pytest.approx(expected, rel=1e-4)
+    assert dice_ce_loss(probability.log(), labels).item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_supervised_dice_is_that_of_monai():
@@ -174,7 +174,7 @@ def test_supervised_dice_is_that_of_monai():
     dice = DiceLoss(include_background=True, squared_pred=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5)
     target = functional.one_hot(labels, 3).movedim(-1, 1).float()
     expected = 0.5 * (functional.cross_entropy(logits, labels) + dice(logits.softmax(1), target))
-    torch.testing.assert_close(supervised_loss(logits.log_softmax(1), labels), expected)
+    torch.testing.assert_close(dice_ce_loss(logits.log_softmax(1), labels), expected)
 
 
 def test_supervised_loss_leaves_ignored_voxels_out():
@@ -182,8 +182,8 @@ def test_supervised_loss_leaves_ignored_voxels_out():
     logits = torch.randn(2, 3, 4, 4, 4)
     labels = torch.randint(0, 3, (2, 4, 4, 4))
     labels[:, 2:] = IGNORE
-    cut = supervised_loss(logits[:, :, :2].log_softmax(1), labels[:, :2])
-    assert supervised_loss(logits.log_softmax(1), labels).item() == pytest.approx(cut.item(), rel=1e-5)
+    cut = dice_ce_loss(logits[:, :, :2].log_softmax(1), labels[:, :2])
+    assert dice_ce_loss(logits.log_softmax(1), labels).item() == pytest.approx(cut.item(), rel=1e-5)
 
 
 def test_masked_mean():

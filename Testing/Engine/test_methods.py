@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from metassl.crops.augmentation import perturb
+from metassl.crops.augmentation import perturb_images
 from metassl.data.dataset import IGNORE
 from metassl.errors import InputError
 from metassl.job import Job
@@ -125,7 +125,7 @@ def test_average_has_its_closed_form_with_buffers():
 
 @pytest.mark.parametrize(("step", "decay"), [(1, 1 / 11), (10, 0.5), (90, 0.9), (5000, 0.99)])
 def test_teacher_remembers_a_tenth_of_a_short_run(step, decay, tiny_plan):
-    method = method_named("mean-teacher", tiny_plan, ema=0.99)
+    method = method_named("mean-teacher", tiny_plan, ema_decay=0.99)
     teacher, student = next(method.teacher.parameters()), next(method.network.parameters())
     with torch.no_grad():
         teacher.fill_(1)
@@ -186,8 +186,8 @@ def test_perturbations_change_features_and_keep_their_shape():
 
 def test_perturbed_view_is_mild_and_fixed():
     images = torch.randn(2, 1, 8, 8, 8)
-    assert torch.equal(perturb(images), perturb(images))
-    assert 0 < (perturb(images) - images).abs().mean() < 0.5
+    assert torch.equal(perturb_images(images), perturb_images(images))
+    assert 0 < (perturb_images(images) - images).abs().mean() < 0.5
 
 
 def test_multi_channel_input(tiny_plan, streams):

@@ -9,7 +9,7 @@ from metassl.errors import InputError
 from metassl.files import read_json, write_json
 from metassl.inference.model import load_model, save_model
 from metassl.job import Job
-from metassl.networks.instance_norm import place
+from metassl.networks.instance_norm import move_to_device
 from metassl.ssl.methods import METHODS, build_method
 from monai.bundle import ConfigParser
 
@@ -29,7 +29,7 @@ def save(folder, plan, method_name="mean-teacher", seed=0):
     thresholds = torch.tensor([0.9, 0.8, 0.7])
     facts = {"iterations": 7}
     save_model(folder, method, plan=plan, job=job, dataset=dataset, thresholds=thresholds, provenance=facts)
-    return folder, place(method, torch.device("cpu")).eval()
+    return folder, move_to_device(method, torch.device("cpu")).eval()
 
 
 @pytest.mark.parametrize("name", list(METHODS))

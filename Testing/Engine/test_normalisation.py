@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from metassl.networks.dynunet import build_network
-from metassl.networks.instance_norm import InstanceNorm, keep_layout, place
+from metassl.networks.instance_norm import InstanceNorm, keep_layout, move_to_device
 from metassl.planning.plan import NetworkPlan
 from monai.networks.nets import DynUNet
 from torch import nn
@@ -73,7 +73,7 @@ def network_plan():
 
 def test_the_network_is_the_one_of_monai_and_keeps_the_layout():
     torch.manual_seed(0)
-    network = place(build_network(network_plan()), torch.device("cpu"))
+    network = move_to_device(build_network(network_plan()), torch.device("cpu"))
     plain = DynUNet(3, 1, 3, [3, 3, 3], [1, 2, 2], [2, 2], filters=[4, 8, 16], norm_name=("INSTANCE", {"affine": True}))
     plain.load_state_dict(network.state_dict())
     layouts = []
@@ -90,7 +90,7 @@ def test_the_network_is_the_one_of_monai_and_keeps_the_layout():
 def test_other_modules_are_left_alone():
     net = keep_layout(nn.Sequential(nn.Conv3d(1, 4, 3), nn.GroupNorm(2, 4), nn.InstanceNorm3d(4)))
     assert type(net[1]) is nn.GroupNorm and type(net[2]) is nn.InstanceNorm3d  # has no weights
-    net = place(net, torch.device("cpu"))
+    net = move_to_device(net, torch.device("cpu"))
     assert net(torch.randn(1, 1, 8, 8, 8)).shape == (1, 4, 6, 6, 6)
 
 
@@ -98,7 +98,7 @@ def test_only_a_cpu_gets_channels_last_weights():
     network = build_network(network_plan())
     kernel = network.downsamples[0].conv1.conv.weight
     assert kernel.is_contiguous()
-    place(network, torch.device("cpu"))
+    move_to_device(network, torch.device("cpu"))
     assert kernel.is_contiguous(memory_format=torch.channels_last_3d)
-    place(network, torch.device("meta"))
+    move_to_device(network, torch.device("meta"))
     assert network.downsamples[0].conv1.conv.weight.is_contiguous()

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from metassl.crops.pasting import paste
+from metassl.crops.pasting import paste_labelled
 from metassl.data.dataset import IGNORE
 from metassl.ssl.losses import HeterogeneousLoss
 from metassl.ssl.quadripartition import Branch
@@ -22,7 +22,7 @@ def crops():
 def test_pasted_voxels_are_a_labelled_crops_and_the_rest_stays(crops):
     strong, labels, trust = crops
     for seed in range(20):
-        mixed, known, believed, pasted = paste(strong, labels, trust, 2, [0, 0, seed, seed + 100])
+        mixed, known, believed, pasted = paste_labelled(strong, labels, trust, 2, [0, 0, seed, seed + 100])
         assert torch.equal(mixed[:2], strong[:2]) and torch.equal(known[:2], labels[:2])
         for crop, here in zip((2, 3), pasted):
             assert here.any() and not here.all()
@@ -36,16 +36,16 @@ def test_pasted_voxels_are_a_labelled_crops_and_the_rest_stays(crops):
 
 def test_a_crop_is_pasted_the_same_way_in_whatever_batch(crops):
     strong, labels, trust = crops
-    both = paste(strong, labels, trust, 2, [5, 6, 7, 8])
+    both = paste_labelled(strong, labels, trust, 2, [5, 6, 7, 8])
     kept = [0, 1, 3]
-    one = paste(strong[kept], labels[kept], trust[kept], 2, [5, 6, 8])
+    one = paste_labelled(strong[kept], labels[kept], trust[kept], 2, [5, 6, 8])
     assert torch.equal(both[3][1], one[3][0]) and torch.equal(both[1][3], one[1][2])
 
 
 def test_both_boxes_and_surroundings_are_pasted(crops):
     strong, labels, trust = crops
     corners = ([0, 0, -1], [0, -1, -1], [0, -1, 0])
-    pasted = (paste(strong, labels, trust, 2, [0, 0, seed, 0])[3][0] for seed in range(30))
+    pasted = (paste_labelled(strong, labels, trust, 2, [0, 0, seed, 0])[3][0] for seed in range(30))
     surrounded = sum(bool(here[corners].all()) for here in pasted)
     assert 5 < surrounded < 25
 

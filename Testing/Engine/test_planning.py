@@ -6,7 +6,14 @@ from metassl.errors import InputError, Stopped
 from metassl.job import Job
 from metassl.networks.dynunet import build_network
 from metassl.planning.plan import Intensity
-from metassl.planning.planner import describe, kernels, make_plan, patch_and_strides, pooling, target_spacing
+from metassl.planning.planner import (
+    describe_plan,
+    make_plan,
+    patch_and_strides,
+    plan_kernels,
+    plan_strides,
+    target_spacing,
+)
 from volumes import write
 
 
@@ -51,9 +58,9 @@ def test_patches_fit_budget_and_network(size, spacing):
 
 
 def test_thick_slices_are_pooled_and_convolved_in_plane_first():
-    strides = pooling((16, 128, 128), (5.0, 1.0, 1.0), 4)
+    strides = plan_strides((16, 128, 128), (5.0, 1.0, 1.0), 4)
     assert strides == ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2))
-    assert kernels((5.0, 1.0, 1.0), strides) == ((1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3))
+    assert plan_kernels((5.0, 1.0, 1.0), strides) == ((1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3))
 
 
 def test_spacing_is_the_median_and_finer_where_slices_are_thick():
@@ -129,14 +136,14 @@ def test_planning_can_be_stopped(tmp_path):
 
 
 def test_description_says_patch_and_network(tmp_path):
-    text = describe(make_plan(dataset_of(tmp_path, [noise((16, 16, 16))]), Job()))
+    text = describe_plan(make_plan(dataset_of(tmp_path, [noise((16, 16, 16))]), Job()))
     assert "patch 16 x 16 x 16" in text and "small" in text and "z-score" in text
 
 
 @pytest.mark.parametrize("size", [(20, 128, 128), (6, 64, 64)])
 def test_flat_volumes_keep_in_plane_kernels_in_deep_stages(size):
     _, strides = patch_and_strides(size, (1, 1, 1), 1_000_000, 6)
-    assert set(kernels((1, 1, 1), strides)) == {(3, 3, 3)}
+    assert set(plan_kernels((1, 1, 1), strides)) == {(3, 3, 3)}
 
 
 def test_ct_without_foreground_is_refused(tmp_path):

@@ -12,7 +12,7 @@ from metassl.errors import InputError, Stopped
 from metassl.inference.model import load_model, save_model
 from metassl.inference.volume import VolumePrediction
 from metassl.job import Job
-from metassl.prediction.predict import find_cases, measure, predict_files
+from metassl.prediction.predict import find_cases, measure_prediction, predict_files
 from metassl.ssl.methods import build_method
 from volumes import write, write_dicom
 
@@ -67,7 +67,7 @@ def test_numbers_by_hand(model_folder):
     images = [sitk.GetImageFromArray(a) for a in (labels, regions, certainty)]
     for i in images:
         i.SetSpacing((10, 10, 10))
-    found = measure(load_model(model_folder), VolumePrediction(*images))
+    found = measure_prediction(load_model(model_folder), VolumePrediction(*images))
     assert found["volume_ml"] == {"left": 2, "right": 1}
     assert found["mean_confidence"] == {"left": 0.7, "right": 0.5}
     assert found["regions"]["all"]["UC"] == {"share": 0.5, "volume_ml": 2}

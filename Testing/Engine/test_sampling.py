@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from metassl.crops.sampling import CropSampler, Prefetcher, cut
+from metassl.crops.sampling import CropSampler, Prefetcher, cut_box
 from metassl.data.dataset import IGNORE
 
 
@@ -16,7 +16,7 @@ def sampler(array_case):
 
 def test_cut_inside_is_a_copy():
     array = np.arange(60).reshape(3, 4, 5)
-    box = cut(array, (1, 1, 1), (2, 2, 2), -1)
+    box = cut_box(array, (1, 1, 1), (2, 2, 2), -1)
     assert box.tolist() == array[1:3, 1:3, 1:3].tolist()
     box[:] = 0
     assert array[1, 1, 1] == 26
@@ -24,10 +24,10 @@ def test_cut_inside_is_a_copy():
 
 def test_cut_over_the_border_is_filled():
     array = np.ones((2, 2, 2, 2))
-    box = cut(array, (-1, 0, 1), (3, 2, 2), 7)
+    box = cut_box(array, (-1, 0, 1), (3, 2, 2), 7)
     assert box.shape == (2, 3, 2, 2)
     assert (box[:, 0] == 7).all() and (box[:, :, :, 1] == 7).all() and (box[:, 1:, :, 0] == 1).all()
-    assert (cut(array, (5, 0, 0), (2, 2, 2), 7) == 7).all()
+    assert (cut_box(array, (5, 0, 0), (2, 2, 2), 7) == 7).all()
 
 
 def test_a_step_is_always_the_same(sampler):

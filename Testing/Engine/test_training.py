@@ -286,9 +286,7 @@ def test_out_of_memory_shrinks_the_patch_and_goes_on(dataset, tmp_path, monkeypa
 
 def test_a_loss_that_is_not_finite_ends_with_advice(dataset, tmp_path, monkeypatch):
     run = started_run(dataset, tmp_path / "run", iterations=50, precision="fp32")
-    monkeypatch.setattr(
-        "metassl.training.trainer.supervised_loss", lambda prediction, *_: prediction.sum() * float("nan")
-    )
+    monkeypatch.setattr("metassl.training.trainer.dice_ce_loss", lambda prediction, *_: prediction.sum() * float("nan"))
     with pytest.raises(Exception, match="not finite") as caught:
         train(run, Reporter(), lambda: False)
     assert "learning-rate" in caught.value.hint

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from metassl.inference.windows import SLAB_PLANES, _Passes, blend, windows_of
+from metassl.inference.windows import SLAB_PLANES, _Passes, blend_windows, window_slices
 from monai.inferers import sliding_window_inference
 from torch.nn import functional
 
@@ -19,7 +19,7 @@ def uneven(images):
 def test_slabs_together_are_monais_sliding_window(size, overlap):
     image = torch.randn(1, *size, generator=torch.Generator().manual_seed(0))
     expected = sliding_window_inference(image[None], PATCH, 1, uneven, overlap=overlap, mode="gaussian")[0]
-    slabs = [slab.clone() for slab in blend(uneven, image, PATCH, overlap, CPU)]
+    slabs = [slab.clone() for slab in blend_windows(uneven, image, PATCH, overlap, CPU)]
     assert max(slab.shape[1] for slab in slabs) <= SLAB_PLANES
     found = torch.cat(slabs, 1)
     assert found.shape == expected.shape
@@ -35,7 +35,7 @@ def test_planes_are_handed_on_before_later_windows_are_predicted():
         return images
 
     planes = 0
-    for slab in blend(predict, image, PATCH, 0.5, CPU):
+    for slab in blend_windows(predict, image, PATCH, 0.5, CPU):
         planes += slab.shape[1]
         seen.append((planes, len(passes)))
     # windows begin every 4 planes; 4 planes are finished as soon as the window that begins on them is done
@@ -52,7 +52,7 @@ def test_windows_of_air_are_predicted_once():
         return uneven(images[:, :1])
 
     found = torch.cat(
-        [s.clone() for s in blend(predict, image, PATCH, 0.5, CPU, lambda *counts: progress.append(counts))], 1
+        [s.clone() for s in blend_windows(predict, image, PATCH, 0.5, CPU, lambda *counts: progress.append(counts))], 1
     )
     assert [bool(p) for p in predicted] == [True, False, False]  # five windows of air, two that touch the body
     assert progress == [(n, 7) for n in range(1, 8)]
@@ -64,7 +64,7 @@ def passes_of(predict, together):
     image = torch.randn(1, 32, 12, 10, generator=torch.Generator().manual_seed(0))
     passes = _Passes(predict, image, PATCH, CPU)
     passes.most = together
-    return passes, image, windows_of(image.shape[1:], PATCH, 0.5)
+    return passes, image, window_slices(image.shape[1:], PATCH, 0.5)
 
 
 def test_a_lack_of_memory_makes_the_passes_smaller_and_loses_no_window():

@@ -242,10 +242,10 @@ def _train(args: argparse.Namespace, reporter: Reporter) -> int:
     """Train in this process, or in the processes that torchrun started."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return _train_as(True, args, reporter)
-    from ..distributed import OtherRankFailed, team
+    from ..distributed import OtherRankFailed, process_group
 
     try:
-        with team() as first:
+        with process_group() as first:
             reporter.events = reporter.events and first
             return _train_as(first, args, reporter)
     except OtherRankFailed as error:

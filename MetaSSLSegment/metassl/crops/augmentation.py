@@ -25,7 +25,7 @@ ELASTIC_SHIFT = 2.0
 MIRROR_AXES = {"IS": 0, "PA": 1, "LR": 2}
 
 
-def perturb(images: Tensor) -> Tensor:
+def perturb_images(images: Tensor) -> Tensor:
     """A fixed mild perturbation (contrast and noise) of images (N, C, k, j, i): the second view at inference."""
     generator = torch.Generator(images.device).manual_seed(0)
     noise = torch.randn(images.shape[1:], generator=generator, device=images.device)

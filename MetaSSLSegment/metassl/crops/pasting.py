@@ -14,7 +14,7 @@ SIDES = (0.4, 0.75)
 """Range of a box's sides, as shares of the patch."""
 
 
-def paste(
+def paste_labelled(
     strong: Tensor, labels: Tensor, trust: Tensor, labelled: int, seeds: Sequence[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Replace a box of every unlabelled crop, or everything around it, by the same voxels of a labelled crop.

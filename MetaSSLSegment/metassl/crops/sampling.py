@@ -86,8 +86,8 @@ class CropSampler:
         start = self._centre(case, stream, shape, random) - np.array(self.size) // 2
         label = case.label() if stream == 0 else None
         return (
-            cut(image, start, self.size, 0),
-            cut(np.broadcast_to(np.uint8(0), shape) if label is None else label, start, self.size, IGNORE),
+            cut_box(image, start, self.size, 0),
+            cut_box(np.broadcast_to(np.uint8(0), shape) if label is None else label, start, self.size, IGNORE),
             int(random.integers(2**62)),
             index,
         )
@@ -105,7 +105,7 @@ class CropSampler:
         return random.uniform(reach, shape - reach + 1e-6).astype(int)
 
 
-def cut(array: np.ndarray, start: Sequence[int], size: Sequence[int], fill: float) -> np.ndarray:
+def cut_box(array: np.ndarray, start: Sequence[int], size: Sequence[int], fill: float) -> np.ndarray:
     """Copy a box out of the last three axes of a (memory-mapped) array; places outside get ``fill``."""
     result = np.full((*array.shape[:-3], *size), fill, dtype=array.dtype)
     source, target = [...], [...]

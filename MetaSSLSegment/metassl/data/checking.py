@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from ..errors import InputError, Stopped
 from .dataset import IGNORE, Case, Dataset
 from .images import patient_axes
-from .reading import UnusableCase, distinct_values, label_and_fixes, read_images, read_label
+from .reading import UnusableCase, distinct_values, read_images, read_label, read_label_with_fixes
 
 __all__ = ["Problem", "Report", "check_dataset", "read_images", "read_label"]
 
@@ -180,7 +180,7 @@ def _check_case(case: Case, dataset: Dataset) -> tuple[list[Problem], Measured]:
         )
     classes: frozenset[int] | None = None
     if case.role in ("labelled", "hold-out"):
-        label, fixes = label_and_fixes(case.label, dataset, images[0])
+        label, fixes = read_label_with_fixes(case.label, dataset, images[0])
         problems += [Problem(case.id, "fixed", fix.code, fix.message) for fix in fixes]
         classes = frozenset(distinct_values(label)) - {0, IGNORE}
         if not classes:

@@ -181,7 +181,7 @@ def geometry_distance(a: sitk.Image, b: sitk.Image) -> float:
     return distance / min(a.GetSpacing())
 
 
-def like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
+def image_like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
     """The array (z, y, x) as an image with the geometry of ``reference``."""
     image = sitk.GetImageFromArray(array)
     image.CopyInformation(reference)

@@ -99,10 +99,10 @@ def read_label(path: Path | str, dataset: Dataset, reference: sitk.Image) -> np.
         UnusableCase: missing, unreadable, not a volume, not whole numbers, values outside the classes, overlapping
             segments, or not where the image is.
     """
-    return label_and_fixes(path, dataset, reference)[0]
+    return read_label_with_fixes(path, dataset, reference)[0]
 
 
-def label_and_fixes(path: Path | str, dataset: Dataset, reference: sitk.Image) -> tuple[np.ndarray, list[Fix]]:
+def read_label_with_fixes(path: Path | str, dataset: Dataset, reference: sitk.Image) -> tuple[np.ndarray, list[Fix]]:
     """What ``read_label`` returns, and what had to be put right for it."""
     image = _read_label_file(path)
     segments = read_segments(image, path)

@@ -21,7 +21,7 @@ from monai.metrics import compute_average_surface_distance, compute_hausdorff_di
 from ..data.checking import read_label
 from ..data.dataset import COLOURS, IGNORE, Dataset, SegmentClass
 from ..data.images import is_image_file, read_image, same_geometry, stem
-from ..errors import InputError, some
+from ..errors import InputError, first_few
 from ..files import replacing, write_json
 
 ENDINGS = ("_seg", "_prediction", "_pred")
@@ -184,16 +184,16 @@ def evaluate_folder(
     if not predicted:
         raise InputError(
             f"No prediction in {predictions} has the name of a label in {labels}.",
-            f"Predictions: {some(without) or 'none'}. Labels: {some(lacking) or 'none'}.",
+            f"Predictions: {first_few(without) or 'none'}. Labels: {first_few(lacking) or 'none'}.",
         )
     if lacking and labels.is_dir():
         raise InputError(
-            f"{len(lacking)} labels in {labels} have no prediction in {predictions}: {some(lacking)}.",
+            f"{len(lacking)} labels in {labels} have no prediction in {predictions}: {first_few(lacking)}.",
             "Predict them too, or compare with a folder that holds the labels of the predicted cases only.",
         )
     dataset = _dataset_of(labels, references) if labels.is_dir() else known
-    notes = [f"Predictions without a label: {some(without)}."] if without else []
-    notes += [f"Labels without a prediction: {some(lacking)}."] if lacking else []
+    notes = [f"Predictions without a label: {first_few(without)}."] if without else []
+    notes += [f"Labels without a prediction: {first_few(lacking)}."] if lacking else []
     rows = []
     for number, name in enumerate(predicted, 1):
         image = read_image(predicted[name])

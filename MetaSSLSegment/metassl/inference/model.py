@@ -20,7 +20,7 @@ from ..files import read_json, replacing, write_json
 from ..job import VERSION as JOB_VERSION
 from ..job import Job
 from ..networks.dynunet import network_arguments
-from ..networks.instance_norm import place
+from ..networks.instance_norm import move_to_device
 from ..planning.plan import Plan
 from ..ssl.methods import Method, build_method
 from ..training.checkpoint import load_tensors, save_tensors
@@ -200,4 +200,6 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
             f"{folder / WEIGHTS} does not fit {METADATA.name}: {reason}", "Copy the model again."
         ) from error
     name = str(metadata.get("name", folder.name))
-    return Model(name, place(method, torch.device(device)).eval(), plan, job, classes, channels, thresholds, metadata)
+    return Model(
+        name, move_to_device(method, torch.device(device)).eval(), plan, job, classes, channels, thresholds, metadata
+    )

@@ -12,17 +12,17 @@ from skimage.measure import label as connected_components
 from torch import Tensor
 
 from ..crops.augmentation import MIRROR_AXES
-from ..data.images import like
+from ..data.images import image_like
 from ..devices import autocast, choose_precision, is_out_of_memory
 from ..errors import OutOfMemoryError, Stopped
-from ..networks.instance_norm import place
+from ..networks.instance_norm import move_to_device
 from ..planning.plan import Plan
 from ..planning.preprocessing import to_grid
 from ..ssl.methods import Method
 from ..ssl.quadripartition import region_map
 from ..ssl.voxels import keep_higher
 from .model import Model
-from .windows import blend
+from .windows import blend_windows
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def predict_volume(
     """
     array, grid = to_grid(images, model.plan)
     grid = sitk.Cast(grid, sitk.sitkUInt8)  # only its geometry is used, so its voxels may be small
-    axes = [MIRROR_AXES[name] for name in model.job.mirror] if mirror else []
+    axes = [MIRROR_AXES[name] for name in model.job.mirror_axes] if mirror else []
     aligned = _same_voxels(grid, images[0])
     decide = partial(
         _decide,
@@ -90,11 +90,11 @@ def predict_volume(
     def compute(device: torch.device) -> dict[str, Tensor]:
         precision = choose_precision(device, model.job.precision)
         predict = _pass(model.method, regions, device, precision, axes, should_stop)
-        slabs = blend(predict, torch.from_numpy(array), model.plan.patch, overlap, device, progress)
+        slabs = blend_windows(predict, torch.from_numpy(array), model.plan.patch, overlap, device, progress)
         return _joined(map(decide if aligned else _half, slabs), array.shape[1])
 
     def bring(probability: Tensor) -> Tensor:
-        return _onto(images[0], like(probability.float().numpy(), grid))
+        return _onto(images[0], image_like(probability.float().numpy(), grid))
 
     found = _within_memory(compute, model, warn)
     if not aligned:
@@ -109,7 +109,7 @@ def predict_volume(
         if name not in found:
             return None
         array = found.pop(name).numpy()
-        return _reordered(array, grid, images[0]) if aligned else like(array, images[0])
+        return _reordered(array, grid, images[0]) if aligned else image_like(array, images[0])
 
     return VolumePrediction(image_of("label"), image_of("region"), image_of("confidence"))
 
@@ -120,7 +120,7 @@ def predict_labels(
     """Class indices (k, j, i) of network input (channels, k, j, i) on the network's own grid."""
     method.eval()
     predict = _pass(method, False, device, precision)
-    slabs = blend(predict, torch.from_numpy(array), plan.patch, 0.5, device)
+    slabs = blend_windows(predict, torch.from_numpy(array), plan.patch, 0.5, device)
     return _joined(map(_decide, slabs), array.shape[1])["label"].numpy()
 
 
@@ -241,7 +241,7 @@ def _within_memory(
     device = model.device
     for attempt in dict.fromkeys((device, torch.device("cpu"))):
         try:
-            place(model.method, attempt)
+            move_to_device(model.method, attempt)
             return compute(attempt)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -251,7 +251,7 @@ def _within_memory(
             if attempt.type != "cpu" and warn:
                 warn(f"Not enough memory on {attempt}; segmenting on the CPU, which takes longer.")
         finally:
-            place(model.method, device)
+            move_to_device(model.method, device)
     raise OutOfMemoryError(
         "Not enough memory to segment this volume.", "Close other programs, or crop or downsample the volume."
     )
@@ -272,8 +272,8 @@ def _same_voxels(grid: sitk.Image, target: sitk.Image) -> bool:
 def _reordered(array: np.ndarray, grid: sitk.Image, target: sitk.Image) -> sitk.Image:
     """The array (k, j, i) of a grid as an image with the geometry of a target that has the same voxels."""
     if grid.GetSize() == target.GetSize() and grid.GetDirection() == target.GetDirection():
-        return like(array, target)
-    return sitk.Resample(like(array, grid), target, sitk.Transform(), sitk.sitkNearestNeighbor)
+        return image_like(array, target)
+    return sitk.Resample(image_like(array, grid), target, sitk.Transform(), sitk.sitkNearestNeighbor)
 
 
 def _onto(target: sitk.Image, image: sitk.Image) -> Tensor:

@@ -24,14 +24,14 @@ VOXELS_PER_PASS = 2_000_000
 Window = tuple[slice, slice, slice]
 
 
-def windows_of(size: Sequence[int], patch: Sequence[int], overlap: float) -> list[Window]:
+def window_slices(size: Sequence[int], patch: Sequence[int], overlap: float) -> list[Window]:
     """The windows over a volume (k, j, i), ordered by their first plane; a smaller volume counts as padded."""
     size = [max(n, p) for n, p in zip(size, patch)]
     steps = [p if p == n else max(1, int(p * (1 - overlap))) for n, p in zip(size, patch)]
     return dense_patch_slices(size, patch, steps)
 
 
-def blend(
+def blend_windows(
     predict: Callable[[Tensor], Tensor],
     image: Tensor,
     patch: Sequence[int],
@@ -61,7 +61,7 @@ def blend(
     inside = (slice(None), *(slice(m // 2, m // 2 + n) for n, m in zip(image.shape[1:], missing)))
     if any(missing):
         image = functional.pad(image, [side for m in reversed(missing) for side in (m // 2, m - m // 2)])
-    windows = windows_of(image.shape[1:], patch, overlap)
+    windows = window_slices(image.shape[1:], patch, overlap)
     passes = _Passes(predict, image, patch, device)
     total, first, done = None, 0, 0
     for start, group in groupby(windows, key=lambda window: window[0].start):

@@ -13,7 +13,7 @@ from ..data.dataset import COLOURS, NOT_IN_NAMES, Case, Dataset, SegmentClass
 from ..data.images import dicom_series, is_image_file, read_header, stem
 from ..data.reading import Segment, label_values, read_segments
 from ..data.roles import choose_roles
-from ..errors import InputError, some
+from ..errors import InputError, first_few
 from ..files import read_json
 
 LAYOUTS = """accepted layouts:
@@ -298,7 +298,7 @@ def _pair(images: list[Path], labels: dict[str, Path], notes: list[str], test: b
 def _note_lost_labels(labels: Iterable[Path], notes: list[str]) -> None:
     lost = sorted(label.name for label in labels)
     if lost:
-        notes.append(f"{len(lost)} label(s) belong to no image and are not used: {some(lost)}.")
+        notes.append(f"{len(lost)} label(s) belong to no image and are not used: {first_few(lost)}.")
 
 
 def _complete(layout: _Layout) -> list[str]:
@@ -395,7 +395,7 @@ def _find_classes(layout: _Layout, progress: Progress | None) -> list[SegmentCla
             found = set() if segments[label] else label_values(label)
             values |= {value for value in found if 1 <= value <= 255}
             if outside := sorted(value for value in found if not 1 <= value <= 255):
-                layout.notes.append(f"{label} has values that cannot be classes (1 to 255): {some(outside)}.")
+                layout.notes.append(f"{label} has values that cannot be classes (1 to 255): {first_few(outside)}.")
         except InputError as error:
             layout.notes.append(f"{error} It was not used to find the classes.")
         if progress is not None:

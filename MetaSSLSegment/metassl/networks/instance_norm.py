@@ -34,7 +34,7 @@ def keep_layout(network: nn.Module) -> nn.Module:
     return network
 
 
-def place(module: nn.Module, device: torch.device) -> nn.Module:
+def move_to_device(module: nn.Module, device: torch.device) -> nn.Module:
     """Move a module to a device, with the weights in the layout that makes it fast there.
 
     Channels-last weights make convolutions give channels-last results. Only CPUs get them: a GPU's instance

@@ -77,7 +77,7 @@ def make_plan(
         name = "standard" if device_type == "cuda" else "small"
     voxels = SIZES[name].voxels_gpu if device_type == "cuda" else SIZES[name].voxels_cpu
     if job.patch:
-        strides = pooling(job.patch, spacing, SIZES[name].stages)
+        strides = plan_strides(job.patch, spacing, SIZES[name].stages)
         patch = _round_up(job.patch, strides)
     else:
         patch, strides = patch_and_strides(np.median(sizes, axis=0), spacing, voxels, SIZES[name].stages)
@@ -86,7 +86,7 @@ def make_plan(
         in_channels=len(dataset.channels),
         out_channels=len(dataset.classes) + 1,
         filters=tuple(min(SIZES[name].filters * 2**n, SIZES[name].most_filters) for n in range(len(strides))),
-        kernels=kernels(spacing, strides),
+        kernels=plan_kernels(spacing, strides),
         strides=strides,
     )
     return Plan(spacing, patch, _intensities(dataset, progress, should_stop), network)
@@ -106,7 +106,7 @@ def target_spacing(spacings: Sequence[Sequence[float]]) -> tuple[float, float, f
     return tuple(float(t) for t in target)
 
 
-def pooling(patch: Sequence[int], spacing: Sequence[float], stages: int) -> tuple[tuple[int, int, int], ...]:
+def plan_strides(patch: Sequence[int], spacing: Sequence[float], stages: int) -> tuple[tuple[int, int, int], ...]:
     """Strides per stage: an axis is halved while it is not coarser than twice the finest and stays large enough.
 
     Returns:
@@ -125,7 +125,7 @@ def pooling(patch: Sequence[int], spacing: Sequence[float], stages: int) -> tupl
     return tuple(strides + [(1, 1, 1)] * (3 - len(strides)))
 
 
-def kernels(spacing: Sequence[float], strides: Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:
+def plan_kernels(spacing: Sequence[float], strides: Sequence[Sequence[int]]) -> tuple[tuple[int, int, int], ...]:
     """Kernel sizes per stage: 1 on an axis until it is at most twice as coarse as the finest, 3 from then on.
 
     An axis too short to be halved further stays fine; the others must not lose their kernels to that.
@@ -144,7 +144,7 @@ def patch_and_strides(
     """The largest patch within the voxel budget: the median volume, cut where it is longest in mm."""
     patch = np.maximum(np.ceil(median_size), SMALLEST_FEATURE_MAP).astype(int)
     while True:
-        strides = pooling(patch, spacing, stages)
+        strides = plan_strides(patch, spacing, stages)
         rounded = _round_up(patch, strides)
         if np.prod(rounded) <= voxels:
             return rounded, strides
@@ -212,7 +212,7 @@ def _ct_rule(values: np.ndarray) -> Intensity:
     return Intensity("ct", lower, upper, float(clipped.mean()), float(clipped.std()))
 
 
-def describe(plan: Plan) -> str:
+def describe_plan(plan: Plan) -> str:
     """The plan in a few lines for people."""
     network = plan.network
     rules = ", ".join(

@@ -19,7 +19,7 @@ import SimpleITK as sitk
 
 from ..data.checking import read_images, read_label
 from ..data.dataset import IGNORE, Case, Dataset
-from ..data.images import like, volume_header
+from ..data.images import image_like, volume_header
 from ..errors import DiskError, InputError, Stopped
 from ..files import read_json, replacing, write_json
 from .plan import Intensity, Plan
@@ -76,7 +76,8 @@ def to_grid(images: Sequence[sitk.Image], plan: Plan) -> tuple[np.ndarray, sitk.
     """
     # normalised first: resampling would blur the constant background that the statistics leave out
     normalised = [
-        like(normalise(sitk.GetArrayViewFromImage(image), rule), image) for image, rule in zip(images, plan.intensities)
+        image_like(normalise(sitk.GetArrayViewFromImage(image), rule), image)
+        for image, rule in zip(images, plan.intensities)
     ]
     resampled = [_resample(sitk.DICOMOrient(image, "LPS"), plan.spacing[::-1], sitk.sitkLinear) for image in normalised]
     return np.stack([sitk.GetArrayViewFromImage(image) for image in resampled]), resampled[0]
@@ -84,7 +85,7 @@ def to_grid(images: Sequence[sitk.Image], plan: Plan) -> tuple[np.ndarray, sitk.
 
 def label_to_grid(label: np.ndarray, reference: sitk.Image, plan: Plan) -> np.ndarray:
     """Class indices (k, j, i) on the grid of ``reference`` -> uint8 on the network's grid, by nearest neighbours."""
-    image = sitk.DICOMOrient(like(label, reference), "LPS")
+    image = sitk.DICOMOrient(image_like(label, reference), "LPS")
     return sitk.GetArrayFromImage(_resample(image, plan.spacing[::-1], sitk.sitkNearestNeighbor))
 
 

@@ -70,7 +70,7 @@ def predict_files(
     cases = find_cases(inputs, len(model.channels), roles)
     _require_inputs_stay(cases, out)
     warn = warn or (lambda text: None)
-    if mirror and not model.job.mirror:
+    if mirror and not model.job.mirror_axes:
         warn("The model was not trained with mirrored crops, so mirrored views are not averaged.")
     results, failed = [], []
     for number, case in enumerate(cases):
@@ -103,7 +103,7 @@ def predict_files(
                 write_image(image, out / f"{case.id}_{kind}.nii.gz")
         results.append(
             {"case": case.id, "images": list(case.images), "seconds": round(time.monotonic() - begin, 2)}
-            | measure(model, prediction)
+            | measure_prediction(model, prediction)
         )
         write_json(out / f"{case.id}.json", {"model": model.name, **results[-1]})
     write_json(out / "summary.json", {"model": model.name, "cases": results, "failed": failed})
@@ -141,7 +141,7 @@ def _read(case: Case, model: Model) -> list[sitk.Image]:
     return read_images(case)
 
 
-def measure(model: Model, prediction) -> dict[str, Any]:
+def measure_prediction(model: Model, prediction) -> dict[str, Any]:
     """Volumes in ml per class, and per region its share and volume, over the whole image and inside each class."""
     labels = sitk.GetArrayViewFromImage(prediction.labelmap)
     voxel_ml = float(np.prod(prediction.labelmap.GetSpacing())) / 1000

@@ -18,7 +18,7 @@ from .quadripartition import (
     Branch,
     region_map,
 )
-from .voxels import blocks, by_class
+from .voxels import blocks, one_hot
 
 BACKGROUND_UC = 5
 """Code of UC background voxels inside the loss, where UC counts as two regions; 1 is then UC foreground."""
@@ -47,7 +47,7 @@ CODES = 6
 DICE_SMOOTH = 1e-5
 
 
-def supervised_loss(log_probability: Tensor, labels: Tensor, trust: Tensor | None = None) -> Tensor:
+def dice_ce_loss(log_probability: Tensor, labels: Tensor, trust: Tensor | None = None) -> Tensor:
     """0.5 (cross-entropy + Dice) against the annotation.
 
     Dice counts the background, squares the denominator's terms and takes the whole batch as one volume.
@@ -83,7 +83,7 @@ class _DiceSums(torch.autograd.Function):
         sums = log_probability.new_zeros(3, log_probability.shape[1])
         for log_p, label, w in blocks(log_probability, labels, weight):
             w = w.unsqueeze(1)
-            t = by_class(label, len(sums[0])).mul_(w)
+            t = one_hot(label, len(sums[0])).mul_(w)
             p = log_p.exp()
             parts = (t * log_p, 2 * t * p, p.square_().mul_(w).add_(t))
             sums += torch.stack([part.sum((0, 2)) for part in parts])
@@ -98,7 +98,7 @@ class _DiceSums(torch.autograd.Function):
         for here, log_p, label, w in blocks(result, log_probability, labels, weight):
             # d log p + (2 t d common + 2 w p d size) p, since dp = p d log p
             w = w.unsqueeze(1)
-            t = by_class(label, len(common)).mul_(w)
+            t = one_hot(label, len(common)).mul_(w)
             p = log_p.exp()
             torch.mul(p, w, out=here).mul_(2 * size).add_(t * (2 * common)).mul_(p).add_(t.mul_(cross_entropy))
         return result, None, None
@@ -113,7 +113,7 @@ class _WeightedCrossEntropy(torch.autograd.Function):
         ctx.shape = log_probability.shape
         sums = []
         for log_p, label, w in blocks(log_probability, target, weight):
-            sums.append(by_class(label, ctx.shape[1]).mul_(w.unsqueeze(1)).mul_(log_p).sum((1, 2)))
+            sums.append(one_hot(label, ctx.shape[1]).mul_(w.unsqueeze(1)).mul_(log_p).sum((1, 2)))
         return -torch.cat(sums).view(len(target), -1).sum(1)
 
     @staticmethod
@@ -123,17 +123,17 @@ class _WeightedCrossEntropy(torch.autograd.Function):
         result = weight.new_empty(ctx.shape)
         factor = -gradient.view(-1, *[1] * (weight.ndim - 1))
         for here, label, w in blocks(result, target, weight * factor):
-            torch.mul(by_class(label, ctx.shape[1]), w.unsqueeze(1), out=here)
+            torch.mul(one_hot(label, ctx.shape[1]), w.unsqueeze(1), out=here)
         return result, None, None
 
 
-def region_weights(count: Tensor, weights: Tensor, normalisation: str) -> Tensor:
+def voxel_weights(count: Tensor, weights: Tensor, reduction: str) -> Tensor:
     """Weight of a voxel of every code, so that the loss is the sum of weight times cross-entropy.
 
     Args:
         count: (..., 6) voxels with code 0 ignored, 1 UC foreground, 2 US, 3 DC, 4 DS, 5 UC background.
         weights: (..., 4) weights of UC, US, DC, DS.
-        normalisation: "region" divides a region's weight by its size + 1 (the released code);
+        reduction: "region" divides a region's weight by its size + 1 (the released code);
             "voxel" divides every weight by the number of counted voxels + 1, so that the order of the weights
             holds for voxels.
 
@@ -141,7 +141,7 @@ def region_weights(count: Tensor, weights: Tensor, normalisation: str) -> Tensor
         float32, shape of ``count``.
     """
     table = torch.cat((torch.zeros_like(weights[..., :1]), weights, weights[..., :1]), -1)
-    size = count if normalisation == "region" else count[..., 1:].sum(-1, keepdim=True)
+    size = count if reduction == "region" else count[..., 1:].sum(-1, keepdim=True)
     return table / (size + 1)
 
 
@@ -172,36 +172,36 @@ class HeterogeneousLoss(nn.Module):
 
     Args:
         classes: number of classes including background.
-        weights: a key of ``REGION_WEIGHTS``.
-        normalisation: "voxel" or "region", see ``region_weights``.
+        region_weights: a key of ``REGION_WEIGHTS``.
+        reduction: "voxel" or "region", see ``voxel_weights``.
         partition: "annotation" or "networks".
         alpha, cap: see ``AdaptiveThresholds``.
 
     Raises:
-        ValueError: an unknown weights, normalisation or partition.
+        ValueError: an unknown region_weights, reduction or partition.
     """
 
     def __init__(
         self,
         classes: int,
-        weights: str = "mild",
-        normalisation: str = "voxel",
+        region_weights: str = "mild",
+        reduction: str = "voxel",
         partition: str = "annotation",
         alpha: float = 0.5,
         cap: float = 0.9,
     ):
         super().__init__()
         for name, value, allowed in (
-            ("weights", weights, tuple(REGION_WEIGHTS)),
-            ("normalisation", normalisation, ("voxel", "region")),
+            ("region_weights", region_weights, tuple(REGION_WEIGHTS)),
+            ("reduction", reduction, ("voxel", "region")),
             ("partition", partition, ("annotation", "networks")),
         ):
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
-        self.normalisation = normalisation
+        self.reduction = reduction
         self.partition = partition
         self.thresholds = AdaptiveThresholds(classes, alpha, cap)
-        self.register_buffer("weights", torch.tensor(REGION_WEIGHTS[weights]), persistent=False)
+        self.register_buffer("region_weights", torch.tensor(REGION_WEIGHTS[region_weights]), persistent=False)
 
     def forward(
         self,
@@ -268,7 +268,7 @@ class HeterogeneousLoss(nn.Module):
             code += ((code == 1) & background).view(torch.uint8) * (BACKGROUND_UC - 1)
             code *= valid.view(torch.uint8)
             count = _counts(code, labelled)
-            table = region_weights(count, self.weights, self.normalisation)
+            table = voxel_weights(count, self.region_weights, self.reduction)
             streams = zip(table, code.tensor_split([labelled]))
             weight = torch.cat([w.index_select(0, c.flatten().int()) for w, c in streams]).view(code.shape)
             if trust is not None:

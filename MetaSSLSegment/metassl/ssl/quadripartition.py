@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import sum_over_ranks
-from .voxels import blocks, by_class, keep_higher, masked
+from .voxels import blocks, keep_higher, mask_labels, one_hot
 
 LABELLED, UNLABELLED = 0, 1
 """Index of the stream in the thresholds."""
@@ -106,10 +106,10 @@ class AdaptiveThresholds(nn.Module):
         streams = ((LABELLED, slice(None, labelled)), (UNLABELLED, slice(labelled, None)))
         for pair in pairs:
             for side, branch in enumerate(pair):
-                label = masked(branch.label, valid)
+                label = mask_labels(branch.label, valid)
                 for stream, crops in streams:
                     for here, confidence in blocks(label[crops], branch.confidence[crops]):
-                        found = by_class(here, self.tau.shape[-1])
+                        found = one_hot(here, self.tau.shape[-1])
                         sums[1, stream, side] += found.sum((0, 2))
                         sums[0, stream, side] += found.mul_(confidence.unsqueeze(1)).sum((0, 2))
         total, count = sum_over_ranks(sums)

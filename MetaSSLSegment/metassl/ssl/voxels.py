@@ -11,7 +11,7 @@ BLOCK = 2**15
 """Voxels of a block."""
 
 
-def masked(label: Tensor, valid: Tensor) -> Tensor:
+def mask_labels(label: Tensor, valid: Tensor) -> Tensor:
     """Labels (uint8) with ``dataset.IGNORE`` (all bits set) where valid (bool) is false."""
     return label | (~valid).view(torch.uint8) * IGNORE
 
@@ -30,7 +30,7 @@ def blocks(*volumes: Tensor) -> Iterator[tuple[Tensor, ...]]:
         yield from zip(*(v.split(BLOCK, -1) for v in crop))
 
 
-def by_class(label: Tensor, classes: int) -> Tensor:
+def one_hot(label: Tensor, classes: int) -> Tensor:
     """(n, classes, voxels) float32, 1 where the label (n, voxels) is the class; other labels give 0 everywhere."""
     numbers = torch.arange(classes, dtype=label.dtype, device=label.device).unsqueeze(1)
     result = torch.empty(len(label), classes, label.shape[-1], device=label.device)

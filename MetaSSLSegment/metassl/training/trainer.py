@@ -20,21 +20,21 @@ from torch.nn import functional
 
 from .. import __version__
 from ..crops.augmentation import Augmentation
-from ..crops.pasting import paste
+from ..crops.pasting import paste_labelled
 from ..crops.sampling import Crops, CropSampler, Prefetcher
 from ..data.checking import check_dataset
 from ..data.dataset import IGNORE, Dataset
 from ..devices import autocast, choose_precision, describe_device, is_out_of_memory
 from ..distributed import (
     SilentReporter,
-    announce,
-    from_first,
+    announce_failure,
     is_first,
     largest_over_ranks,
+    on_first_rank,
     own_device,
     rank,
     sum_gradients,
-    world,
+    world_size,
 )
 from ..errors import InputError, MetaSSLError, OutOfMemoryError
 from ..events import Reporter, duration, read_events
@@ -42,13 +42,13 @@ from ..files import write_text
 from ..inference.model import save_model
 from ..inference.volume import predict_labels
 from ..job import Job
-from ..networks.instance_norm import place
+from ..networks.instance_norm import move_to_device
 from ..planning.plan import Plan
-from ..planning.planner import describe, make_plan
+from ..planning.planner import describe_plan, make_plan
 from ..planning.preprocessing import CachedCase, build_cache
 from ..regions import REGIONS
 from ..ssl.annotation_trust import AnnotationTrust
-from ..ssl.losses import HeterogeneousLoss, supervised_loss
+from ..ssl.losses import HeterogeneousLoss, dice_ce_loss
 from ..ssl.methods import Streams, build_method
 from ..ssl.quadripartition import LABELLED, REFERENCE, SUPERVISED, UNLABELLED, Branch, pseudo_labellers
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -88,7 +88,7 @@ def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -
         OutOfMemoryError: also the smallest patch does not fit.
         Stopped: stopped before the first step.
     """
-    job, dataset = from_first(run.load)
+    job, dataset = on_first_rank(run.load)
     if not is_first():
         reporter = SilentReporter()
     reporter.keep_in(run.path)
@@ -96,15 +96,15 @@ def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -
         torch.set_num_threads(job.threads)
     device = own_device(job.device)
     reporter.info(f"Device: {describe_device(device)}")
-    dataset, plan, cases = from_first(prepare, run, job, dataset, device, reporter, should_stop)
+    dataset, plan, cases = on_first_rank(prepare, run, job, dataset, device, reporter, should_stop)
     while True:
         try:
             return Trainer(run, job, dataset, plan, cases, device, reporter).run_to_end(should_stop)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            announce(error)
-        plan = from_first(shrink, run, plan, reporter)
+            announce_failure(error)
+        plan = on_first_rank(shrink, run, plan, reporter)
         if device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -124,7 +124,7 @@ def prepare(
         dataset.save(run.dataset_file)
         plan = make_plan(dataset, job, device.type, progress=reporter.phase("planning"), should_stop=should_stop)
         plan.save(run.plan_file)
-    reporter.info(describe(plan))
+    reporter.info(describe_plan(plan))
     cases = build_cache(dataset, plan, run.cache, progress=reporter.phase("preprocessing"), should_stop=should_stop)
     return dataset, plan, cases
 
@@ -179,11 +179,11 @@ class Trainer:
         self.device, self.reporter = device, reporter
         self.precision = choose_precision(device, job.precision)
         torch.manual_seed(job.seed)
-        self.method = place(build_method(plan, job), device)
+        self.method = move_to_device(build_method(plan, job), device)
         self.heterogeneous = HeterogeneousLoss(
             plan.network.out_channels,
-            weights=job.weights,
-            normalisation=job.normalisation,
+            region_weights=job.region_weights,
+            reduction=job.reduction,
             partition=job.partition,
             alpha=job.threshold_memory,
             cap=job.threshold_cap,
@@ -193,7 +193,7 @@ class Trainer:
             self.method.trained_parameters(), lr=job.learning_rate, weight_decay=job.weight_decay
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
-        self.augment = Augmentation(plan.patch, plan.spacing, job.mirror)
+        self.augment = Augmentation(plan.patch, plan.spacing, job.mirror_axes)
         self.roles = {role: [c for c in cases if c.role == role] for role in ("labelled", "unlabelled", "hold-out")}
         supervised = job.method == "supervised"
         self.sampler = CropSampler(
@@ -203,7 +203,7 @@ class Trainer:
             plan.patch,
             job.seed,
             rank(),
-            world(),
+            world_size(),
         )
         self.iteration = 0
         self.seconds = 0.0
@@ -245,14 +245,14 @@ class Trainer:
             iteration=self.iteration,
             minutes=self.job.minutes,
             iterations=self.job.iterations,
-            ranks=world(),
+            ranks=world_size(),
             version=__version__,
         )
         loss = "" if self.job.method == "supervised" else f" with the {self.loss_name()} loss"
         self.reporter.info(
             f"Training {self.job.method}{loss} on {counts['labelled']} labelled and {counts['unlabelled']} unlabelled "
             f"cases"
-            + (f" in {world()} processes" if world() > 1 else "")
+            + (f" in {world_size()} processes" if world_size() > 1 else "")
             + (f", going on after step {self.iteration}" if self.iteration else "")
         )
 
@@ -315,7 +315,7 @@ class Trainer:
             trust[:count] *= self.trust(cases, self.ramp()).view(-1, 1, 1, 1)
         if self.job.pasting == "off":
             return Streams(weak, strong, labels, count, None, trust, cases)
-        strong, labels, trust, pasted = paste(strong, labels, trust, count, crops.seeds)
+        strong, labels, trust, pasted = paste_labelled(strong, labels, trust, count, crops.seeds)
         return Streams(weak, strong, labels, count, pasted, trust, cases)
 
     def loss(self, predictions, streams: Streams) -> tuple[Tensor, dict[str, Tensor]]:
@@ -324,7 +324,7 @@ class Trainer:
         count = streams.labelled
         supervised = torch.stack(
             [
-                supervised_loss(branches[id(p)].log_probability[:count], streams.labels[:count], streams.trust[:count])
+                dice_ce_loss(branches[id(p)].log_probability[:count], streams.labels[:count], streams.trust[:count])
                 for p in predictions.trained
             ]
         ).mean()
@@ -361,7 +361,7 @@ class Trainer:
     @property
     def judges_annotations(self) -> bool:
         """Whether annotations that the model contradicts count less."""
-        return self.job.loss == "metassl" and self.job.method != "supervised" and self.job.annotations == "judged"
+        return self.job.loss == "metassl" and self.job.method != "supervised" and self.job.annotation_trust == "on"
 
     def known(self, reference: Tensor, streams: Streams) -> Tensor:
         """Reference logits of the unlabelled crops that are certain of the annotation in the pasted voxels.
@@ -491,7 +491,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Take the state of the checkpoint, if there is one, and forget metrics that came after it."""
-        if from_first(self.run.checkpoint_file.exists):
+        if on_first_rank(self.run.checkpoint_file.exists):
             state = load_checkpoint(self.run.checkpoint_file, self.device)
             try:
                 self.method.load_state_dict(state["method"])
@@ -567,7 +567,7 @@ class Trainer:
             "complete": complete,
             "iterations": self.iteration,
             "training_seconds": round(self.seconds, 1),
-            "ranks": world(),
+            "ranks": world_size(),
             "cases": {role: [c.id for c in cases] for role, cases in self.roles.items()},
             "hold_out": self.hold_out,
             "software": {"metassl": __version__, "torch": torch.__version__, "python": platform.python_version()},

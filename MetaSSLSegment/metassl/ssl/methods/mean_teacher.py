@@ -35,7 +35,7 @@ class MeanTeacher(Method):
 
     def __init__(self, plan: Plan, job: Job):
         super().__init__(plan, job)
-        self.decay = job.ema
+        self.decay = job.ema_decay
         self.teacher = copy.deepcopy(self.network).requires_grad_(False)
 
     def forward(self, streams: Streams) -> Predictions:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ...crops.augmentation import perturb
+from ...crops.augmentation import perturb_images
 from .base import Method, Predictions, Streams
 
 
@@ -14,7 +14,7 @@ class Supervised(Method):
         return Predictions([self.network(streams.strong[: streams.labelled])], [])
 
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        both = self.network(torch.cat((perturb(images), images)))
+        both = self.network(torch.cat((perturb_images(images), images)))
         return both.chunk(2)
 
     def label_logits(self, images: Tensor) -> tuple[Tensor, ...]:
