@@ -58,6 +58,14 @@ def choose_precision(device: torch.device, name: str = "auto") -> torch.dtype:
     return torch.float32
 
 
+def inference_precision(device: torch.device, trained: str) -> torch.dtype:
+    """Number format for a model whose training was given one: fp32 is kept, any other is this device's choice.
+
+    What one device computes natively another one emulates, many times slower.
+    """
+    return torch.float32 if trained == "fp32" else choose_precision(device)
+
+
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager:
     """Context in which the network computes in the given format."""
     return nullcontext() if precision == torch.float32 else torch.autocast(device.type, precision)

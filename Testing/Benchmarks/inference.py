@@ -32,7 +32,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from metassl.data.dataset import Case, Dataset, SegmentClass
-from metassl.devices import autocast, choose_precision
+from metassl.devices import autocast, inference_precision
 from metassl.inference.model import Model, load_model, save_model
 from metassl.inference.volume import predict_volume
 from metassl.job import Job
@@ -68,7 +68,7 @@ def make_models(folder: Path, size: int) -> None:
     for name in {method for method, _ in CANDIDATES.values()}:
         job = Job(method=name, network="small")
         plan = make_plan(dataset, job)
-        method = build_method(plan, job)
+        method = build_method(job.method, plan.network)
         if name == "mean-teacher":
             for parameter in method.teacher.parameters():  # a student that has learned differs
                 parameter.data += 0.01 * torch.randn_like(parameter)
@@ -98,7 +98,7 @@ def plain(model: Model, network: nn.Module) -> nn.Module:
 def sliding_window(model: Model, predictor: Callable, image: sitk.Image) -> torch.Tensor:
     """(channels, k, j, i) float32 of MONAI's sliding window."""
     array, _ = to_grid([image], model.plan)
-    with torch.no_grad(), autocast(CPU, choose_precision(CPU, model.job.precision)):
+    with torch.no_grad(), autocast(CPU, inference_precision(CPU, model.precision)):
         return sliding_window_inference(
             torch.from_numpy(array)[None], model.plan.patch, 1, predictor, overlap=0.5, mode="gaussian", device=CPU
         )[0]
@@ -143,7 +143,7 @@ def agreement(folder: Path) -> dict[str, float]:
     differences, same = [], []
     for method in ("mean-teacher", "cps"):
         model = load_model(folder / method)
-        model = replace(model, job=replace(model.job, precision="fp32"))
+        model = replace(model, precision="fp32")
         networks = (model.method.teacher,) if method == "mean-teacher" else (model.method.network, model.method.second)
         image = volume(3 * max(model.plan.patch) // 2)
         peers = [

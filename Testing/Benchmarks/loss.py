@@ -26,8 +26,10 @@ import sys
 from collections.abc import Callable
 
 import torch
-from metassl.ssl.losses import REGION_WEIGHTS, HeterogeneousLoss, dice_ce_loss, masked_mean
+from metassl.ssl.dice_ce import dice_ce_loss
+from metassl.ssl.heterogeneous import REGION_WEIGHTS, HeterogeneousLoss
 from metassl.ssl.quadripartition import Branch
+from metassl.ssl.voxels import masked_mean
 from report import arguments, machine, peak_resident, publish, reset_peak, synchronised
 from torch import Tensor
 from torch.nn import functional

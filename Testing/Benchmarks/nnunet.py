@@ -183,7 +183,7 @@ def segmenter(row: str, folder: Path) -> Callable[[sitk.Image], np.ndarray]:
     model = load_model(folder / MODEL)
     if row in (OURS, OURS_FLOAT32):
         if row == OURS_FLOAT32:
-            model = replace(model, job=replace(model.job, precision="fp32"))
+            model = replace(model, precision="fp32")
         return lambda image: sitk.GetArrayFromImage(
             predict_volume(model, [image], regions=False, confidence=False).labelmap
         )

@@ -31,7 +31,7 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from accuracy import METHODS, training_seconds
-from metassl.crops.sampling import Prefetcher
+from metassl.crops.prefetching import Prefetcher
 from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.devices import autocast, choose_device, choose_precision
 from metassl.events import Reporter

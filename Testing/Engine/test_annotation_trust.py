@@ -4,7 +4,8 @@ import pytest
 import torch
 from metassl.data.dataset import IGNORE
 from metassl.ssl.annotation_trust import LEAST, AnnotationTrust
-from metassl.ssl.losses import HeterogeneousLoss, dice_ce_loss
+from metassl.ssl.dice_ce import dice_ce_loss
+from metassl.ssl.heterogeneous import HeterogeneousLoss
 from metassl.ssl.quadripartition import Branch
 
 SIZE = (12, 12, 12)

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from metassl.crops.augmentation import Augmentation
+from metassl.crops.augmentation import ELASTIC_CELL, ELASTIC_SHIFT, Augmentation
 from metassl.data.dataset import IGNORE
+from torch.nn import functional
 
 
 @pytest.fixture
@@ -79,3 +80,24 @@ def test_mirroring_only_where_asked():
         for seed in range(20):
             signs[mirrored].add(bool(np.linalg.det(augment._matrix(np.random.default_rng(seed))) < 0))
     assert signs == {True: {True, False}, False: {False}}
+
+
+def test_sampling_positions_are_those_of_the_formula():
+    """Offset from the crop's middle in voxels = matrix x offset from the patch's middle + elastic shift."""
+    patch, size, seeds = (8, 12, 10), (12, 15, 14), (3, 4)
+    augment = Augmentation(patch, (2.0, 1.0, 1.5), ("LR",))
+    grid = augment._grid(size, [np.random.default_rng(seed) for seed in seeds], torch.device("cpu"))
+    assert grid.shape == (2, *patch, 3)
+    for found, seed in zip(grid.double(), seeds):
+        random = np.random.default_rng(seed)
+        matrix = augment._matrix(random)
+        shifts = random.normal(
+            0, ELASTIC_SHIFT * random.uniform(), (3, *(max(2, round(n / ELASTIC_CELL)) for n in patch))
+        )
+        field = functional.interpolate(
+            torch.from_numpy(shifts)[None], size=patch, mode="trilinear", align_corners=True
+        )[0]
+        offsets = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in patch], indexing="ij"))
+        expected = np.einsum("ab,bkji->akji", matrix, offsets) + field.numpy()
+        voxels = found.flip(-1).permute(3, 0, 1, 2).numpy() * np.reshape(size, (3, 1, 1, 1)) / 2
+        np.testing.assert_allclose(voxels, expected, atol=3e-5)

@@ -23,12 +23,15 @@ from metassl.events import Reporter, read_events
 from metassl.inference.model import load_model
 from metassl.job import Job
 from metassl.planning.plan import Plan
-from metassl.ssl.losses import HeterogeneousLoss, dice_ce_loss, masked_mean
+from metassl.ssl.dice_ce import dice_ce_loss
+from metassl.ssl.heterogeneous import HeterogeneousLoss
 from metassl.ssl.methods import build_method
 from metassl.ssl.quadripartition import Branch
+from metassl.ssl.voxels import masked_mean
 from metassl.training.checkpoint import load_checkpoint
 from metassl.training.run_folder import RunFolder
-from metassl.training.trainer import Trainer, train
+from metassl.training.train import train
+from metassl.training.trainer import Trainer
 from volumes import write
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -219,22 +222,22 @@ def trained(folder, stop_after=None, stopping=0, too_large=None, lacking=1):
         too_large, lacking: at and above so many voxels of a patch there is too little memory, on this rank only.
     """
     trainers, steps = [], []
-    finish, streams = Trainer.finish, Trainer.streams
+    finish, step = Trainer.finish, Trainer.step
 
     def with_little_memory(trainer, crops):
-        steps.append(trainer.iteration)
+        steps.append(trainer.budget.iteration)
         if too_large and np.prod(trainer.plan.patch) >= too_large and distributed.rank() == lacking:
             raise torch.OutOfMemoryError("CUDA out of memory (injected)")
-        return streams(trainer, crops)
+        return step(trainer, crops)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "finish", lambda self, *rest: trainers.append(self) or finish(self, *rest))
-        patch.setattr(Trainer, "streams", with_little_memory)
+        patch.setattr(Trainer, "step", with_little_memory)
         summary = train(
             RunFolder(folder), Reporter(), lambda: distributed.rank() == stopping and len(steps) == stop_after
         )
     weights = weights_of(trainers[0].method)
-    tau, patch = trainers[0].heterogeneous.thresholds.tau, trainers[0].plan.patch
+    tau, patch = trainers[0].objective.heterogeneous.thresholds.tau, trainers[0].plan.patch
     return {"summary": summary, "weights": weights, "tau": tau.tolist(), "patch": patch, "steps": steps}
 
 
@@ -252,7 +255,7 @@ def test_two_ranks_train_as_one_process_with_the_doubled_batch(method, loss, dat
     assert first["tau"] == second["tau"] and np.array_equal(first["weights"], second["weights"])
     np.testing.assert_allclose(first["tau"], joint["tau"], rtol=1e-5)
     torch.manual_seed(0)
-    initial = {"weights": weights_of(build_method(run.plan(), Job(method=method, loss=loss)))}
+    initial = {"weights": weights_of(build_method(method, run.plan().network))}
     # the optimiser makes steps of full length of the rounding errors of tiny gradients, so single weights say little
     difference, movement = (np.linalg.norm(joint["weights"] - other["weights"]) for other in (first, initial))
     assert difference < 5e-3 * movement

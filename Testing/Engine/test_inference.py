@@ -10,7 +10,6 @@ from metassl.inference import volume as inference
 from metassl.inference.model import Model
 from metassl.inference.volume import _within_memory, largest_components, predict_labels, predict_volume
 from metassl.inference.windows import window_slices
-from metassl.job import Job
 from metassl.planning.plan import Intensity, NetworkPlan, Plan
 from metassl.ssl.methods import METHODS, Method, Predictions, build_method
 
@@ -39,14 +38,13 @@ HALF_WAY = Intensity("ct", -1000.0, 1000.0, 50.0, 15.0)
 UNCHANGED = Intensity("ct", -5.0, 5.0, 0.0, 1.0)
 
 
-def model_of(spacing=(1.0, 1.0, 1.0), shift=0.0, thresholds=(0.9, 0.9, 0.9), intensity=HALF_WAY, **job):
+def model_of(spacing=(1.0, 1.0, 1.0), shift=0.0, thresholds=(0.9, 0.9, 0.9), intensity=HALF_WAY, mirror_axes=()):
     network = NetworkPlan("small", 1, 3, (4, 8, 8), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 2), (2, 2, 2)))
     plan = Plan(spacing, (16, 16, 16), (intensity,), network)
-    job = Job(precision="fp32", **job)
-    method = Brightness(plan, job)
+    method = Brightness(network)
     method.shift = shift
     classes = (SegmentClass("bright", 7, (255, 0, 0)), SegmentClass("never", 9, (0, 255, 0)))
-    return Model("test", method, plan, job, classes, ("MR",), torch.tensor(thresholds), {})
+    return Model("test", method, plan, "fp32", mirror_axes, classes, ("MR",), torch.tensor(thresholds), {})
 
 
 def volume(size=(20, 24, 28), spacing=(1.0, 1.0, 1.0), direction=(1, 0, 0, 0, 1, 0, 0, 0, 1), seed=0):
@@ -227,7 +225,7 @@ def test_where_the_network_gives_no_number_the_label_is_background_without_confi
 @pytest.mark.parametrize("name", list(METHODS))
 def test_without_regions_every_method_says_the_same_with_fewer_passes(name, tiny_plan):
     torch.manual_seed(0)
-    method = build_method(tiny_plan, Job(method=name)).eval()
+    method = build_method(name, tiny_plan.network).eval()
     if name == "mean-teacher":
         for parameter in method.teacher.parameters():
             parameter.data += 0.1 * torch.randn_like(parameter)

@@ -3,8 +3,10 @@ import math
 import pytest
 import torch
 from metassl.data.dataset import IGNORE
-from metassl.ssl.losses import REGION_WEIGHTS, HeterogeneousLoss, dice_ce_loss, masked_mean, voxel_weights
+from metassl.ssl.dice_ce import dice_ce_loss
+from metassl.ssl.heterogeneous import REGION_WEIGHTS, HeterogeneousLoss, voxel_weights
 from metassl.ssl.quadripartition import Branch
+from metassl.ssl.voxels import masked_mean
 from monai.losses import DiceLoss
 from torch.nn import functional
 

@@ -1,4 +1,3 @@
-import copy
 from dataclasses import replace
 
 import pytest
@@ -8,13 +7,14 @@ from metassl.data.dataset import IGNORE
 from metassl.errors import InputError
 from metassl.job import Job
 from metassl.networks.dynunet import build_network, decode, encode
-from metassl.ssl.losses import HeterogeneousLoss
+from metassl.ssl.heterogeneous import HeterogeneousLoss
 from metassl.ssl.methods import METHODS, Streams, build_method
 from metassl.ssl.methods.cct import dropout, hide_active, noise
 from metassl.ssl.methods.fixmatch import FixMatch
-from metassl.ssl.methods.mean_teacher import update_average
+from metassl.ssl.methods.mean_teacher import moving_average
 from metassl.ssl.quadripartition import Branch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def streams():
 
 def method_named(name, plan, **settings):
     torch.manual_seed(0)
-    return build_method(plan, Job(method=name, **settings))
+    return build_method(name, plan.network, **settings)
 
 
 def test_job_offers_exactly_the_registered_methods():
@@ -37,10 +37,8 @@ def test_job_offers_exactly_the_registered_methods():
 
 
 def test_unknown_method_is_named(tiny_plan):
-    job = copy.copy(Job())
-    object.__setattr__(job, "method", "magic")
     with pytest.raises(InputError, match="magic"):
-        build_method(tiny_plan, job)
+        build_method("magic", tiny_plan.network)
 
 
 def test_decoding_the_encoder_is_the_network(tiny_plan):
@@ -93,7 +91,8 @@ def test_inference_is_repeatable_and_has_two_predictions(name, tiny_plan):
     method = method_named(name, tiny_plan).eval()
     images = torch.randn(1, 1, 8, 8, 8)
     if name == "mean-teacher":
-        update_average(method.teacher, build_network(tiny_plan.network), 0.5)
+        method.network.load_state_dict(build_network(tiny_plan.network).state_dict())
+        method.after_step(10)
     with torch.no_grad():
         before = torch.get_rng_state()
         first, again = method.predict(images), method.predict(images)
@@ -106,16 +105,18 @@ def test_inference_is_repeatable_and_has_two_predictions(name, tiny_plan):
 
 def test_average_has_its_closed_form_with_buffers():
     torch.manual_seed(0)
-    network, average = (nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)) for _ in range(2))
-    start = {n: v.clone() for n, v in average.state_dict().items()}
+    network, first = (nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)) for _ in range(2))
+    average = AveragedModel(first, multi_avg_fn=moving_average(0.9), use_buffers=True)
+    average.n_averaged.fill_(1)
+    start = {n: v.clone() for n, v in average.module.state_dict().items()}
     history = []
     for _ in range(5):
         with torch.no_grad():
             for value in network.state_dict().values():
                 value.add_(1) if not value.is_floating_point() else value.normal_()
         history.append({n: v.clone() for n, v in network.state_dict().items()})
-        update_average(average, network, 0.9)
-    for name, value in average.state_dict().items():
+        average.update_parameters(network)
+    for name, value in average.module.state_dict().items():
         if name.endswith("num_batches_tracked"):
             assert value == 5
             continue

@@ -23,7 +23,7 @@ def saved(tmp_path, tiny_plan):
 def save(folder, plan, method_name="mean-teacher", seed=0):
     torch.manual_seed(seed)
     job = Job(method=method_name, iterations=7)
-    method = build_method(plan, job)
+    method = build_method(job.method, plan.network)
     classes = (SegmentClass("Vorhof", 3, (1, 2, 3), "heart~atrium"), SegmentClass("two", 9, (4, 5, 6)))
     dataset = Dataset("heart", ("MR",), classes, (Case("a", ("a.nrrd",)),))
     thresholds = torch.tensor([0.9, 0.8, 0.7])
@@ -46,7 +46,7 @@ def test_a_loaded_model_predicts_like_the_saved_one(name, tmp_path, tiny_plan):
         ("Vorhof", 3, "heart~atrium"),
         ("two", 9, None),
     ]
-    assert (model.name, model.channels, model.plan, model.job.method) == ("heart", ("MR",), tiny_plan, name)
+    assert (model.name, model.channels, model.plan, type(model.method)) == ("heart", ("MR",), tiny_plan, METHODS[name])
     assert model.metadata["metassl"]["provenance"] == {"iterations": 7}
 
 
@@ -111,7 +111,7 @@ def change_metadata(folder, **changes):
         (lambda f: (f / "configs" / "metadata.json").unlink(), "not a model folder: configs/metadata.json"),
         (lambda f: (f / "models" / "model.pt").write_bytes(b"PK\x03\x04 cut"), "model.pt is damaged"),
         (lambda f: (f / "configs" / "metadata.json").write_text("{}"), "describes no MetaSSL model"),
-        (lambda f: change_metadata(f, version=99), "version 1 .found 99"),
+        (lambda f: change_metadata(f, version=99), "version 1 to 2 .found 99"),
         (lambda f: change_metadata(f, thresholds=[0.9]), "contradicts itself"),
         (lambda f: change_metadata(f, classes=[{"name": "a"}]), "damaged"),
         (lambda f: change_metadata(f, plan={}), "not a MetaSSL plan"),
@@ -149,7 +149,7 @@ def test_killed_while_saving_leaves_a_model(tmp_path, tiny_plan, monkeypatch, fi
 def test_metadata_is_plain_json_without_paths(saved):
     text = (saved[0] / "configs" / "metadata.json").read_text(encoding="utf-8")
     assert str(saved[0]) not in text
-    assert json.loads(text)["metassl"]["job"]["iterations"] == 7
+    assert json.loads(text)["metassl"]["settings"]["iterations"] == 7
 
 
 def test_weights_are_tensors_only(saved):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from metassl.crops.pasting import paste_labelled
 from metassl.data.dataset import IGNORE
-from metassl.ssl.losses import HeterogeneousLoss
+from metassl.ssl.heterogeneous import HeterogeneousLoss
 from metassl.ssl.quadripartition import Branch
 
 SIZE = (8, 10, 12)

@@ -26,7 +26,7 @@ def model_folder(tmp_path, tiny_plan):
     dataset = Dataset("pair", ("MR",), CLASSES, ())
     save_model(
         tmp_path / "model",
-        build_method(tiny_plan, job),
+        build_method(job.method, tiny_plan.network),
         plan=tiny_plan,
         job=job,
         dataset=dataset,

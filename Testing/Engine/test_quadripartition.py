@@ -6,10 +6,10 @@ from metassl.ssl.quadripartition import (
     REFERENCE,
     SUPERVISED,
     UNLABELLED,
-    AdaptiveThresholds,
     Branch,
     region_map,
 )
+from metassl.ssl.thresholds import AdaptiveThresholds
 
 
 def branch(labels, confidences):

@@ -3,7 +3,8 @@ import threading
 import numpy as np
 import pytest
 import torch
-from metassl.crops.sampling import CropSampler, Prefetcher, cut_box
+from metassl.crops.prefetching import Prefetcher
+from metassl.crops.sampling import CropSampler, cut_box
 from metassl.data.dataset import IGNORE
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from metassl.job import Job
 from metassl.planning.plan import Plan
 from metassl.ssl.methods import METHODS
 from metassl.training.checkpoint import load_checkpoint, save_checkpoint
+from metassl.training.objective import Objective
 from metassl.training.run_folder import RunFolder
-from metassl.training.trainer import Trainer, train
+from metassl.training.train import train
+from metassl.training.trainer import Trainer
 
 FAST = ("--threads", "1", "--patch", "16", "16", "16", "--device", "cpu")
 
@@ -89,7 +92,7 @@ def test_every_method_trains_and_makes_a_model(method, loss, dataset, tmp_path):
     summary = train(run, Reporter(), lambda: False)
     assert summary["iterations"] == 3 and not summary["stopped"]
     assert 0 <= summary["hold_out"]["mean_dice"] <= 1
-    assert load_model(run.model).job.method == method
+    assert load_model(run.model).metadata["metassl"]["method"] == method
     metrics = read_events(run.events_file, "metrics")[-1]
     assert metrics["iteration"] == 3 and metrics["loss"]["supervised"] > 0
     if method == "supervised":
@@ -111,7 +114,7 @@ def test_training_learns_the_ball(dataset, tmp_path):
 def test_hold_out_is_measured_on_the_way_if_that_is_quick(dataset, tmp_path, monkeypatch):
     counts = {}
     for name, share in (("quick", 1e9), ("slow", 0.0)):
-        monkeypatch.setattr("metassl.training.trainer.HOLD_OUT_SHARE", share)
+        monkeypatch.setattr("metassl.training.trainer.MOST_SHARE", share)
         run = started_run(dataset, tmp_path / name, iterations=8)
         summary = train(run, Reporter(), lambda: False)
         measured = read_events(run.events_file, "hold-out")
@@ -219,7 +222,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path, monkeyp
     )
     train(whole, Reporter(), lambda: False)
     steps, step = [], Trainer.step
-    monkeypatch.setattr(Trainer, "step", lambda self, crops: steps.append(self.iteration) or step(self, crops))
+    monkeypatch.setattr(Trainer, "step", lambda self, crops: steps.append(self.budget.iteration) or step(self, crops))
     summary = train(parts, Reporter(), lambda: len(steps) == 3)
     assert summary["stopped"] and summary["iterations"] == 3
     train(parts, Reporter(), lambda: False)
@@ -234,13 +237,13 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path, monkeyp
 def test_the_total_loss_weighs_its_parts(dataset, tmp_path, monkeypatch):
     settings = {"iterations": 4, "ramp": 0.0, "consistency": 0.5}
     run = started_run(dataset, tmp_path / "run", method="cps", precision="fp32", **settings)
-    totals, compute = [], Trainer.loss
+    totals, compute = [], Objective.forward
 
-    def remember(self, predictions, streams):
-        totals.append(compute(self, predictions, streams))
+    def remember(self, *data):
+        totals.append(compute(self, *data))
         return totals[-1]
 
-    monkeypatch.setattr(Trainer, "loss", remember)
+    monkeypatch.setattr(Objective, "forward", remember)
     train(run, Reporter(), lambda: False)
     for total, part in totals:
         expected = part["supervised"] + 0.5 * (part["labelled"] + part["unlabelled"])
@@ -249,14 +252,15 @@ def test_the_total_loss_weighs_its_parts(dataset, tmp_path, monkeypatch):
 
 
 def test_every_step_counts_alike_however_long_its_gradient(dataset, tmp_path, monkeypatch):
-    compute, kernels = Trainer.loss, []
+    compute, kernels = Objective.forward, []
     for scale in (1, 10):
+        steps = count()
 
-        def scaled(self, *data, scale=scale):
+        def scaled(self, *data, scale=scale, steps=steps):
             loss, metrics = compute(self, *data)
-            return scale**self.iteration * loss, metrics
+            return scale ** next(steps) * loss, metrics
 
-        monkeypatch.setattr(Trainer, "loss", scaled)
+        monkeypatch.setattr(Objective, "forward", scaled)
         run = started_run(dataset, tmp_path / f"run{scale}", iterations=4, method="supervised", precision="fp32")
         train(run, Reporter(), lambda: False)
         weights = load_checkpoint(run.checkpoint_file, torch.device("cpu"))["method"]
@@ -286,7 +290,7 @@ def test_out_of_memory_shrinks_the_patch_and_goes_on(dataset, tmp_path, monkeypa
 
 def test_a_loss_that_is_not_finite_ends_with_advice(dataset, tmp_path, monkeypatch):
     run = started_run(dataset, tmp_path / "run", iterations=50, precision="fp32")
-    monkeypatch.setattr("metassl.training.trainer.dice_ce_loss", lambda prediction, *_: prediction.sum() * float("nan"))
+    monkeypatch.setattr("metassl.training.objective.dice_ce_loss", lambda p, *_: p.sum() * float("nan"))
     with pytest.raises(Exception, match="not finite") as caught:
         train(run, Reporter(), lambda: False)
     assert "learning-rate" in caught.value.hint

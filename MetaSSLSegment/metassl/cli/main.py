@@ -260,7 +260,7 @@ def _train_as(first: bool, args: argparse.Namespace, reporter: Reporter) -> int:
 
     run = _run_folder(args) if first else RunFolder(args.resume or args.out or "")
     with stop_requests(args.events and first) as should_stop:
-        from ..training.trainer import train
+        from ..training.train import train
 
         summary = train(run, reporter, should_stop)
     reporter.event("done", **summary)

@@ -63,26 +63,28 @@ class Augmentation:
         return self._weak(images, randoms), self._strong(images, randoms, seeds), labels
 
     def _deform(self, images: Tensor, labels: Tensor, randoms: list[np.random.Generator]) -> tuple[Tensor, Tensor]:
-        grid = self._grid(images.shape[2:], randoms).to(images.device)
+        grid = self._grid(images.shape[2:], randoms, images.device)
         images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         # shifted so that the zeros beyond the crop mean "ignore"
         shifted = labels.unsqueeze(1).float() - IGNORE
         shifted = functional.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
         return images, (shifted.squeeze(1) + IGNORE).round_().long()
 
-    def _grid(self, size: Sequence[int], randoms: list[np.random.Generator]) -> Tensor:
-        """(N, *patch, 3) sampling positions in the crop, in grid_sample's convention (i, j, k in [-1, 1])."""
-        axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in self.patch]
-        position = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+    def _grid(self, size: Sequence[int], randoms: list[np.random.Generator], device: torch.device) -> Tensor:
+        """(N, *patch, 3) sampling positions in the crop, in grid_sample's convention (i, j, k in [-1, 1]).
+
+        Made on the device, from one small matrix and one coarse field of shifts per crop.
+        """
         matrices = torch.from_numpy(np.stack([self._matrix(r) for r in randoms])).float()
-        moved = torch.einsum("nab,kjib->nkjia", matrices, position)
         nodes = [max(2, round(n / ELASTIC_CELL)) for n in self.patch]
         shifts = np.stack([r.normal(0, ELASTIC_SHIFT * r.uniform(), (3, *nodes)) for r in randoms])
-        field = functional.interpolate(
-            torch.from_numpy(shifts).float(), size=self.patch, mode="trilinear", align_corners=True
-        )
-        moved = moved + field.permute(0, 2, 3, 4, 1)
-        return (moved * (2 / torch.tensor(size, dtype=torch.float32))).flip(-1)
+        # voxels of the patch to voxels of the crop, both between -1 and 1 along every axis
+        matrices = matrices * torch.tensor(self.patch) / torch.tensor(size).unsqueeze(1)
+        theta = functional.pad(matrices.flip(1, 2), (0, 1)).to(device)
+        grid = functional.affine_grid(theta, [len(randoms), 1, *self.patch], align_corners=False)
+        field = torch.from_numpy(shifts).float() * (2 / torch.tensor(size)).view(3, 1, 1, 1)
+        field = functional.interpolate(field.to(device), size=self.patch, mode="trilinear", align_corners=True)
+        return grid.add_(field.flip(1).permute(0, 2, 3, 4, 1))
 
     def _matrix(self, random: np.random.Generator) -> np.ndarray:
         """(3, 3) matrix from a patch's voxel offsets to a crop's voxel offsets."""

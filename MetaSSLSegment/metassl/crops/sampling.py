@@ -1,9 +1,7 @@
-"""Which crops a training step sees: drawn from the seed and the step alone, read ahead from the cache by a thread."""
+"""Which crops a training step sees: drawn from the seed and the step alone."""
 
-import queue
-import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -117,46 +115,3 @@ def cut_box(array: np.ndarray, start: Sequence[int], size: Sequence[int], fill: 
         target.append(slice(low - int(first), high - int(first)))
     result[tuple(target)] = array[tuple(source)]
     return result
-
-
-class Prefetcher:
-    """Reads the crops of coming steps in one background thread (no worker processes: they hang under Slicer).
-
-    Args:
-        sampler: where the crops come from.
-        first: number of the first step.
-        depth: how many steps to read ahead.
-        pin: copy into page-locked memory, for a GPU.
-    """
-
-    def __init__(self, sampler: CropSampler, first: int, depth: int = 3, pin: bool = False):
-        self._queue: queue.Queue = queue.Queue(depth)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(sampler, first, pin), name="crops", daemon=True)
-        self._thread.start()
-
-    def __iter__(self) -> Iterator[Crops]:
-        while True:
-            item = self._queue.get()
-            if isinstance(item, Exception):
-                raise item
-            yield item
-
-    def close(self) -> None:
-        """Stop reading."""
-        self._closed.set()
-        while self._thread.is_alive():
-            while not self._queue.empty():
-                self._queue.get_nowait()
-            self._thread.join(0.01)
-
-    def _run(self, sampler: CropSampler, step: int, pin: bool) -> None:
-        try:
-            while not self._closed.is_set():
-                crops = sampler.crops(step)
-                if pin:
-                    crops = replace(crops, images=crops.images.pin_memory(), labels=crops.labels.pin_memory())
-                self._queue.put(crops)
-                step += 1
-        except Exception as error:  # handed to the training thread, which raises it
-            self._queue.put(error)

@@ -14,18 +14,19 @@ import torch
 from torch import Tensor
 
 from .. import __version__
+from ..crops.augmentation import MIRROR_AXES
 from ..data.dataset import Dataset, SegmentClass
 from ..errors import InputError
 from ..files import read_json, replacing, write_json
-from ..job import VERSION as JOB_VERSION
 from ..job import Job
 from ..networks.dynunet import network_arguments
 from ..networks.instance_norm import move_to_device
 from ..planning.plan import Plan
 from ..ssl.methods import Method, build_method
-from ..training.checkpoint import load_tensors, save_tensors
+from .older import method_of_version_1, model_of_version_1
+from .tensors import load_tensors, save_tensors
 
-VERSION = 1
+VERSION = 2
 METADATA = Path("configs", "metadata.json")
 INFERENCE = Path("configs", "inference.json")
 WEIGHTS = Path("models", "model.pt")
@@ -38,7 +39,9 @@ class Model:
     Attributes:
         name: of the data set that it was trained on.
         method: networks, in evaluation mode, on their device.
-        plan, job: as trained.
+        plan: as trained.
+        precision: number format asked for in training, see ``devices.inference_precision``.
+        mirror_axes: along which crops were mirrored in training, of ``crops.augmentation.MIRROR_AXES``.
         classes: class k of the network is ``classes[k - 1]``.
         channels: names of the image channels.
         thresholds: (classes with background,) confidence thresholds of the reference prediction.
@@ -48,7 +51,8 @@ class Model:
     name: str
     method: Method
     plan: Plan
-    job: Job
+    precision: str
+    mirror_axes: tuple[str, ...]
     classes: tuple[SegmentClass, ...]
     channels: tuple[str, ...]
     thresholds: Tensor
@@ -88,11 +92,14 @@ def save_model(
     write_json(folder / INFERENCE, _inference(plan))
     facts = {
         "version": VERSION,
+        "method": job.method,
+        "precision": job.precision,
+        "mirror_axes": list(job.mirror_axes),
         "plan": plan.to_dict(),
-        "job": {"version": JOB_VERSION, **asdict(job)},
         "classes": [asdict(c) for c in dataset.classes],
         "channels": list(dataset.channels),
         "thresholds": [float(t) for t in thresholds],
+        "settings": asdict(job),
         "provenance": provenance,
     }
     write_json(folder / METADATA, {**_bundle_metadata(dataset, plan), "metassl": facts})
@@ -169,37 +176,37 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
     metadata = read_json(folder / METADATA)
     source = str(folder / METADATA)
     facts = metadata.get("metassl") if isinstance(metadata, dict) else None
-    if not isinstance(facts, dict) or facts.get("version") != VERSION:
-        found = facts.get("version") if isinstance(facts, dict) else None
+    version = facts.get("version") if isinstance(facts, dict) else None
+    if version not in (1, VERSION):
         raise InputError(
-            f"{source} describes no MetaSSL model of version {VERSION} (found {found!r}).",
-            "Train the model with this version of MetaSSL, or install the version that made it.",
+            f"{source} describes no MetaSSL model of version 1 to {VERSION} (found {version!r}).",
+            "Install the version of MetaSSL that made the model, or train it again.",
         )
     try:
+        facts = model_of_version_1(facts) if version == 1 else facts
         plan = Plan.from_dict(facts["plan"], source)
-        job = Job.from_dict(facts["job"], source)
         classes = tuple(
             SegmentClass(c["name"], c["value"], tuple(c["colour"]), c.get("terminology")) for c in facts["classes"]
         )
         thresholds = torch.tensor([float(t) for t in facts["thresholds"]])
         channels = tuple(str(c) for c in facts["channels"])
-    except (KeyError, TypeError, ValueError) as error:
+        precision, mirror_axes = str(facts["precision"]), tuple(str(axis) for axis in facts["mirror_axes"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{source} is damaged: {type(error).__name__} {error}.", "Copy the model again.") from error
     counts = (plan.network.in_channels, plan.network.out_channels, plan.network.out_channels)
-    if (len(channels), len(classes) + 1, len(thresholds)) != counts:
+    if (len(channels), len(classes) + 1, len(thresholds)) != counts or not set(mirror_axes) <= set(MIRROR_AXES):
         raise InputError(
-            f"{source} contradicts itself: classes, channels and network do not fit.", "Copy the model again."
+            f"{source} contradicts itself: classes, channels, axes and network do not fit.", "Copy the model again."
         )
-    method = build_method(plan, job)
+    method = build_method(str(facts.get("method")), plan.network)
     weights = load_tensors(folder / WEIGHTS, "cpu")
     try:
-        method.load_state_dict(weights)
+        method.load_state_dict(method_of_version_1(weights) if version == 1 else weights)
     except (RuntimeError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{folder / WEIGHTS} does not fit {METADATA.name}: {reason}", "Copy the model again."
         ) from error
+    move_to_device(method, torch.device(device)).eval()
     name = str(metadata.get("name", folder.name))
-    return Model(
-        name, move_to_device(method, torch.device(device)).eval(), plan, job, classes, channels, thresholds, metadata
-    )
+    return Model(name, method, plan, precision, mirror_axes, classes, channels, thresholds, metadata)

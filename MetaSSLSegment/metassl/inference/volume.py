@@ -8,19 +8,17 @@ from itertools import chain, combinations
 import numpy as np
 import SimpleITK as sitk
 import torch
-from skimage.measure import label as connected_components
 from torch import Tensor
 
 from ..crops.augmentation import MIRROR_AXES
 from ..data.images import image_like
-from ..devices import autocast, choose_precision, is_out_of_memory
+from ..devices import autocast, inference_precision, is_out_of_memory
 from ..errors import OutOfMemoryError, Stopped
 from ..networks.instance_norm import move_to_device
 from ..planning.plan import Plan
 from ..planning.preprocessing import to_grid
 from ..ssl.methods import Method
-from ..ssl.quadripartition import region_map
-from ..ssl.voxels import keep_higher
+from .decisions import decide_voxels
 from .model import Model
 from .windows import blend_windows
 
@@ -78,17 +76,17 @@ def predict_volume(
     """
     array, grid = to_grid(images, model.plan)
     grid = sitk.Cast(grid, sitk.sitkUInt8)  # only its geometry is used, so its voxels may be small
-    axes = [MIRROR_AXES[name] for name in model.job.mirror_axes] if mirror else []
+    axes = [MIRROR_AXES[name] for name in model.mirror_axes] if mirror else []
     aligned = _same_voxels(grid, images[0])
     decide = partial(
-        _decide,
+        decide_voxels,
         label_from=model.method.label_from,
         thresholds=model.thresholds if regions else None,
         confidence=confidence,
     )
 
     def compute(device: torch.device) -> dict[str, Tensor]:
-        precision = choose_precision(device, model.job.precision)
+        precision = inference_precision(device, model.precision)
         predict = _pass(model.method, regions, device, precision, axes, should_stop)
         slabs = blend_windows(predict, torch.from_numpy(array), model.plan.patch, overlap, device, progress)
         return _joined(map(decide if aligned else _half, slabs), array.shape[1])
@@ -121,7 +119,7 @@ def predict_labels(
     method.eval()
     predict = _pass(method, False, device, precision)
     slabs = blend_windows(predict, torch.from_numpy(array), plan.patch, 0.5, device)
-    return _joined(map(_decide, slabs), array.shape[1])["label"].numpy()
+    return _joined(map(decide_voxels, slabs), array.shape[1])["label"].numpy()
 
 
 def _pass(
@@ -157,59 +155,6 @@ def _pass(
         return total.div_(len(flips))
 
     return predict
-
-
-def _decide(
-    probabilities: Tensor,
-    label_from: str = "reference",
-    thresholds: Tensor | None = None,
-    confidence: bool = False,
-    bring: Callable[[Tensor], Tensor] = Tensor.float,
-) -> dict[str, Tensor]:
-    """What is said of every voxel, decided one class after the other.
-
-    Args:
-        probabilities: (channels, k, j, i) as ``_pass`` makes them, of both predictions when there are thresholds.
-        label_from: see ``Method``.
-        thresholds: (classes,); None: no regions.
-        confidence: whether to give it.
-        bring: brings one class (k, j, i) to where it is decided.
-
-    Returns:
-        On the CPU, (k, j, i): "label" uint8 class indices; "confidence" float32 in 0-1, when wanted; "region" uint8,
-        when there are thresholds.
-    """
-    found = {}
-    if thresholds is None:
-        ((label, certainty),) = _highest((bring(p),) for p in probabilities)
-    else:
-        classes = ((bring(p), bring(q)) for p, q in zip(*probabilities.chunk(2)))
-        if label_from == "average":
-            classes = ((p, q, (p + q) / 2) for p, q in classes)
-        (other, _), seen, *mean = _highest(classes)
-        label, certainty = mean[0] if mean else seen
-        found["region"] = region_map(seen[0], other, seen[1], thresholds).cpu()
-    found["label"] = label.cpu()
-    if confidence:
-        found["confidence"] = certainty.cpu()
-    return found
-
-
-def _highest(classes: Iterable[Sequence[Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Class index (uint8) and value, at most 1, of the highest probability in each of some predictions.
-
-    Args:
-        classes: of every class its probability in each of the predictions. Among equals the first class wins; where a
-            probability is not a number, the value is none and the class the first.
-    """
-    found = []
-    for k, predictions in enumerate(classes):
-        if k == 0:
-            found = [(torch.zeros_like(p, dtype=torch.uint8), p.clone()) for p in predictions]
-            continue
-        for (label, highest), probability in zip(found, predictions):
-            keep_higher(label, highest, probability, k)
-    return [(label, highest.clamp_(0, 1)) for label, highest in found]
 
 
 def _half(probabilities: Tensor) -> dict[str, Tensor]:
@@ -286,9 +231,10 @@ def _onto(target: sitk.Image, image: sitk.Image) -> Tensor:
 
 
 def largest_components(label: np.ndarray) -> np.ndarray:
-    """Every class reduced to its largest connected component; the rest becomes background."""
+    """Every class reduced to its largest component of voxels that touch, corners included; the rest is background."""
     result = np.zeros_like(label)
     for k in np.unique(label[label > 0]):
-        components = connected_components(label == k)
-        result[components == np.bincount(components.flat)[1:].argmax() + 1] = k
+        components = sitk.ConnectedComponent(sitk.GetImageFromArray((label == k).astype(np.uint8)), True)
+        by_size = sitk.RelabelComponent(components, sortByObjectSize=True)
+        result[sitk.GetArrayViewFromImage(by_size) == 1] = k
     return result

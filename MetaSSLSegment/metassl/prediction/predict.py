@@ -70,7 +70,7 @@ def predict_files(
     cases = find_cases(inputs, len(model.channels), roles)
     _require_inputs_stay(cases, out)
     warn = warn or (lambda text: None)
-    if mirror and not model.job.mirror_axes:
+    if mirror and not model.mirror_axes:
         warn("The model was not trained with mirrored crops, so mirrored views are not averaged.")
     results, failed = [], []
     for number, case in enumerate(cases):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..data.dataset import IGNORE
+from ..distributed import sum_over_ranks
 
 BLOCK = 2**15
 """Voxels of a block."""
@@ -49,3 +50,8 @@ def keep_higher(label: Tensor, highest: Tensor, values: Tensor, k: int) -> None:
     """
     torch.maximum(label, (values > highest).view(torch.uint8) * k, out=label)
     torch.maximum(highest, values, out=highest)
+
+
+def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean of values (N, ...) over the valid voxels (N, ...) bool."""
+    return sum_over_ranks((values * valid).sum()) / sum_over_ranks(valid.sum()).clamp(min=1)

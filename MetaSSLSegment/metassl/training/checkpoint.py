@@ -1,7 +1,5 @@
 """checkpoint.pt: everything that a stopped run needs to go on as if it had not stopped."""
 
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +7,10 @@ import torch
 
 from ..errors import InputError
 from ..files import replacing
+from ..inference.older import method_of_version_1
+from ..inference.tensors import load_tensors, save_tensors
 
-VERSION = 1
+VERSION = 2
 
 
 def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
@@ -24,38 +24,17 @@ def save_checkpoint(path: Path | str, content: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path | str, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint without running any code from it.
+    """Read a checkpoint, of version 1 too, without running any code from it.
 
     Raises:
-        InputError: missing, damaged or of another version.
+        InputError: missing, damaged or of a version that this MetaSSL does not know.
     """
     content = load_tensors(path, device)
-    if not isinstance(content, dict) or content.get("version") != VERSION:
-        raise InputError(f"{path} is not a checkpoint of this MetaSSL version.", "Train again from the start.")
-    return content
-
-
-def save_tensors(content: Any, path: Path) -> None:
-    """torch.save that reports a full disk as OSError (torch raises RuntimeError)."""
-    try:
-        torch.save(content, path)
-    except RuntimeError as error:
-        raise OSError(str(error).splitlines()[0]) from error
-
-
-def load_tensors(path: Path | str, device: torch.device | str) -> Any:
-    """torch.load of tensors and plain data only; a pickled object is refused, not run.
-
-    Raises:
-        InputError: missing, damaged, or holding anything else.
-    """
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist.") from None
-    except (RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    version = content.get("version") if isinstance(content, dict) else None
+    if version not in (1, VERSION):
         raise InputError(
-            f"{path} is damaged or holds something other than weights: {reason}",
-            "Get the file again from where it came from; nothing in it was run.",
-        ) from error
+            f"{path} is not a checkpoint of version 1 to {VERSION} (found {version!r}).", "Train again from the start."
+        )
+    if version == 1 and isinstance(content.get("method"), dict):
+        content["method"] = method_of_version_1(content["method"])
+    return content

@@ -1,8 +1,7 @@
 """The SSL methods by name. A new method is one file here, one line in METHODS and its name in job.Job.method."""
 
 from ...errors import InputError
-from ...job import Job
-from ...planning.plan import Plan
+from ...planning.plan import NetworkPlan
 from .base import Method, Predictions, Streams
 from .cct import CCT
 from .cps import CPS
@@ -23,12 +22,12 @@ METHODS: dict[str, type[Method]] = {
 __all__ = ["METHODS", "Method", "Predictions", "Streams", "build_method"]
 
 
-def build_method(plan: Plan, job: Job) -> Method:
-    """The method named by ``job.method`` with freshly initialised networks.
+def build_method(name: str, plan: NetworkPlan, ema_decay: float = 0.99) -> Method:
+    """The method of that name with freshly initialised networks.
 
     Raises:
         InputError: no method has that name.
     """
-    if job.method not in METHODS:
-        raise InputError(f"Unknown method {job.method!r}; use one of {', '.join(METHODS)}.")
-    return METHODS[job.method](plan, job)
+    if name not in METHODS:
+        raise InputError(f"Unknown method {name!r}; use one of {', '.join(METHODS)}.")
+    return METHODS[name](plan, ema_decay)

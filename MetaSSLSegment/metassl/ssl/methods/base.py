@@ -7,9 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ...job import Job
 from ...networks.dynunet import build_network
-from ...planning.plan import Plan
+from ...planning.plan import NetworkPlan
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,19 @@ class Method(nn.Module, ABC):
     Attributes:
         symmetric: whether the reference prediction is trained by the supervised one as well.
         label_from: which prediction gives the label at inference, "reference" or "average".
+
+    Args:
+        plan: of the network.
+        ema_decay: of the weights' moving average, for methods that have one.
     """
 
     symmetric: ClassVar[bool] = False
     label_from: ClassVar[str] = "reference"
 
-    def __init__(self, plan: Plan, job: Job):
+    def __init__(self, plan: NetworkPlan, ema_decay: float = 0.99):
         super().__init__()
-        self.network = build_network(plan.network)
+        self.ema_decay = ema_decay
+        self.network = build_network(plan)
 
     @abstractmethod
     def forward(self, streams: Streams) -> Predictions:

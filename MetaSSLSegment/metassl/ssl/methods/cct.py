@@ -4,10 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...job import Job
 from ...networks.dynunet import Decoder, decode, encode
-from ...planning.plan import Plan
-from ..losses import masked_mean
+from ...planning.plan import NetworkPlan
+from ..voxels import masked_mean
 from .base import Method, Predictions, Streams
 
 
@@ -37,9 +36,9 @@ class CCT(Method):
     symmetric = True
     label_from = "average"
 
-    def __init__(self, plan: Plan, job: Job):
-        super().__init__(plan, job)
-        self.auxiliaries = nn.ModuleList(Decoder(plan.network) for _ in PERTURBATIONS)
+    def __init__(self, plan: NetworkPlan, ema_decay: float = 0.99):
+        super().__init__(plan, ema_decay)
+        self.auxiliaries = nn.ModuleList(Decoder(plan) for _ in PERTURBATIONS)
 
     def forward(self, streams: Streams) -> Predictions:
         features = encode(self.network, streams.strong)

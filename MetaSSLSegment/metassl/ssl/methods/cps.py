@@ -4,10 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...job import Job
 from ...networks.dynunet import build_network
-from ...planning.plan import Plan
-from ..losses import masked_mean
+from ...planning.plan import NetworkPlan
+from ..voxels import masked_mean
 from .base import Method, Predictions, Streams
 
 
@@ -20,9 +19,9 @@ class CPS(Method):
 
     label_from = "average"
 
-    def __init__(self, plan: Plan, job: Job):
-        super().__init__(plan, job)
-        self.second = build_network(plan.network)
+    def __init__(self, plan: NetworkPlan, ema_decay: float = 0.99):
+        super().__init__(plan, ema_decay)
+        self.second = build_network(plan)
 
     def forward(self, streams: Streams) -> Predictions:
         first, second = self.network(streams.strong), self.second(streams.strong)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..losses import masked_mean
+from ..voxels import masked_mean
 from .base import Predictions, Streams
 from .supervised import Supervised
 

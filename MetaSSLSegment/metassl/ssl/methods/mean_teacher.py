@@ -1,42 +1,22 @@
 """Mean Teacher (Tarvainen and Valpola, NeurIPS 2017): the teacher is the moving average of the student."""
 
-import copy
+from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ...job import Job
-from ...planning.plan import Plan
-from ..losses import masked_mean
+from ...planning.plan import NetworkPlan
+from ..voxels import masked_mean
 from .base import Method, Predictions, Streams
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * network, for parameters and floating-point buffers.
-
-    Other buffers (counters) are copied.
-    """
-    pairs = [
-        (mine, theirs)
-        for mine, theirs in zip(
-            [*average.parameters(), *average.buffers()], [*network.parameters(), *network.buffers()], strict=True
-        )
-    ]
-    for mine, theirs in pairs:
-        if mine.is_floating_point():
-            mine.lerp_(theirs.to(mine.dtype), 1 - decay)
-        else:
-            mine.copy_(theirs)
 
 
 class MeanTeacher(Method):
     """Supervised prediction: the student on the strong view; reference: the teacher on the weak view."""
 
-    def __init__(self, plan: Plan, job: Job):
-        super().__init__(plan, job)
-        self.decay = job.ema_decay
-        self.teacher = copy.deepcopy(self.network).requires_grad_(False)
+    def __init__(self, plan: NetworkPlan, ema_decay: float = 0.99):
+        super().__init__(plan, ema_decay)
+        self.teacher = AveragedModel(self.network, use_buffers=True).requires_grad_(False)
 
     def forward(self, streams: Streams) -> Predictions:
         supervised = self.network(streams.strong)
@@ -51,10 +31,32 @@ class MeanTeacher(Method):
     def after_step(self, iteration: int) -> None:
         # remember a tenth of the steps so far until that is longer than the memory of the decay: in a short run a fixed
         # decay leaves the teacher behind the student
-        update_average(self.teacher, self.network, min(self.decay, 1 - 10 / (iteration + 10)))
+        self.teacher.multi_avg_fn = moving_average(min(self.ema_decay, 1 - 10 / (iteration + 10)))
+        self.teacher.n_averaged.fill_(iteration)  # at 0, its initial value, the student would be copied
+        self.teacher.update_parameters(self.network)
 
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self.network(images), self.teacher(images)
 
     def label_logits(self, images: Tensor) -> tuple[Tensor, ...]:
         return (self.teacher(images),)
+
+    def _apply(self, *arguments, **options):
+        """Move to a device, but not the counter: torch reads it at every step, which would wait for a GPU."""
+        super()._apply(*arguments, **options)
+        self.teacher.n_averaged = self.teacher.n_averaged.cpu()
+        return self
+
+
+def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
+    """How ``AveragedModel`` updates: average <- decay average + (1 - decay) current; counters are copied."""
+    update_floats = get_ema_multi_avg_fn(decay)
+
+    def update(average: list[Tensor], current: list[Tensor], steps: Tensor) -> None:
+        if average[0].is_floating_point():
+            update_floats(average, current, steps)
+        else:
+            for mine, theirs in zip(average, current):
+                mine.copy_(theirs)
+
+    return update

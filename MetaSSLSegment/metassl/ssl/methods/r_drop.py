@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...networks.dynunet import decode, encode
-from ..losses import masked_mean
+from ..voxels import masked_mean
 from .base import Method, Predictions, Streams
 
 DROPOUT = 0.3

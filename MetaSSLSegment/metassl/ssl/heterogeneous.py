@@ -1,4 +1,4 @@
-"""The supervised loss and the heterogeneous loss of MetaSSL."""
+"""The heterogeneous loss of MetaSSL (Zhao et al., IEEE TMI 2025, arXiv 2509.01144)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,15 +9,8 @@ from torch.autograd.function import once_differentiable
 
 from ..data.dataset import IGNORE
 from ..distributed import sum_over_ranks
-from .quadripartition import (
-    LABELLED,
-    REFERENCE,
-    SUPERVISED,
-    UNLABELLED,
-    AdaptiveThresholds,
-    Branch,
-    region_map,
-)
+from .quadripartition import LABELLED, REFERENCE, SUPERVISED, UNLABELLED, Branch, region_map
+from .thresholds import AdaptiveThresholds
 from .voxels import blocks, one_hot
 
 BACKGROUND_UC = 5
@@ -44,64 +37,6 @@ REGION_WEIGHTS = {
 
 CODES = 6
 """Ignored voxels and five regions."""
-DICE_SMOOTH = 1e-5
-
-
-def dice_ce_loss(log_probability: Tensor, labels: Tensor, trust: Tensor | None = None) -> Tensor:
-    """0.5 (cross-entropy + Dice) against the annotation.
-
-    Dice counts the background, squares the denominator's terms and takes the whole batch as one volume.
-
-    Args:
-        log_probability: (N, classes, ...) log-softmax.
-        labels: (N, ...) class indices; voxels with ``dataset.IGNORE`` do not count.
-        trust: (N, ...) weight of every voxel, 0 to 1; None: 1.
-
-    Returns:
-        A scalar.
-    """
-    weight = (labels != IGNORE).to(log_probability)
-    count = weight.sum()
-    if trust is not None:
-        weight *= trust
-    sums = _DiceSums.apply(log_probability, labels.to(torch.uint8), weight)
-    *sums, count = sum_over_ranks(torch.cat((sums.flatten(), count.view(1)))).split([sums.shape[1]] * 3 + [1])
-    agreement, common, size = sums
-    dice = 1 - (common + DICE_SMOOTH) / (size + DICE_SMOOTH)
-    return 0.5 * (dice.mean() - agreement.sum() / count.clamp(min=1)).squeeze()
-
-
-class _DiceSums(torch.autograd.Function):
-    """What cross-entropy and Dice are made of: (3, classes) sums over the voxels of log-probabilities.
-
-    With probability p, weight w and t = w where the label is the class, else 0: t log p, 2 t p, w p^2 + t.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, log_probability: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(log_probability, labels, weight)
-        sums = log_probability.new_zeros(3, log_probability.shape[1])
-        for log_p, label, w in blocks(log_probability, labels, weight):
-            w = w.unsqueeze(1)
-            t = one_hot(label, len(sums[0])).mul_(w)
-            p = log_p.exp()
-            parts = (t * log_p, 2 * t * p, p.square_().mul_(w).add_(t))
-            sums += torch.stack([part.sum((0, 2)) for part in parts])
-        return sums
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        log_probability, labels, weight = ctx.saved_tensors
-        result = torch.empty_like(log_probability)
-        cross_entropy, common, size = gradient.unsqueeze(-1)
-        for here, log_p, label, w in blocks(result, log_probability, labels, weight):
-            # d log p + (2 t d common + 2 w p d size) p, since dp = p d log p
-            w = w.unsqueeze(1)
-            t = one_hot(label, len(common)).mul_(w)
-            p = log_p.exp()
-            torch.mul(p, w, out=here).mul_(2 * size).add_(t * (2 * common)).mul_(p).add_(t.mul_(cross_entropy))
-        return result, None, None
 
 
 class _WeightedCrossEntropy(torch.autograd.Function):
@@ -160,7 +95,7 @@ class HeterogeneousTerms:
 
 
 class HeterogeneousLoss(nn.Module):
-    """MetaSSL: cross-entropy weighted by the region of each voxel (Zhao et al., IEEE TMI 2025).
+    """Cross-entropy weighted by the region of each voxel.
 
     L = sum over regions R of w_R sum over v in R of CE(v) / (|R| + 1), UC foreground and background being two regions
     of the same weight. Per direction there is one cross-entropy map against one target (annotation on labelled
@@ -288,8 +223,3 @@ def _counts(code: Tensor, labelled: int) -> Tensor:
     """(2, 6) voxels of every code in the labelled and the unlabelled stream."""
     counts = [c.numel() - torch.count_nonzero(c ^ k) for c in code.tensor_split([labelled]) for k in range(CODES)]
     return sum_over_ranks(torch.stack(counts).view(2, CODES))
-
-
-def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean of values (N, ...) over the valid voxels (N, ...) bool."""
-    return sum_over_ranks((values * valid).sum()) / sum_over_ranks(valid.sum()).clamp(min=1)

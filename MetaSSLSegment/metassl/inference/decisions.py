@@ -1,0 +1,62 @@
+"""From probabilities to what is said of every voxel: label, confidence, region."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from ..ssl.quadripartition import region_map
+from ..ssl.voxels import keep_higher
+
+
+def decide_voxels(
+    probabilities: Tensor,
+    label_from: str = "reference",
+    thresholds: Tensor | None = None,
+    confidence: bool = False,
+    bring: Callable[[Tensor], Tensor] = Tensor.float,
+) -> dict[str, Tensor]:
+    """What is said of every voxel, decided one class after the other.
+
+    Args:
+        probabilities: (channels, k, j, i) as ``volume`` does makes them, of both predictions when there are thresholds.
+        label_from: see ``Method``.
+        thresholds: (classes,); None: no regions.
+        confidence: whether to give it.
+        bring: brings one class (k, j, i) to where it is decided.
+
+    Returns:
+        On the CPU, (k, j, i): "label" uint8 class indices; "confidence" float32 in 0-1, when wanted; "region" uint8,
+        when there are thresholds.
+    """
+    found = {}
+    if thresholds is None:
+        ((label, certainty),) = _highest((bring(p),) for p in probabilities)
+    else:
+        classes = ((bring(p), bring(q)) for p, q in zip(*probabilities.chunk(2)))
+        if label_from == "average":
+            classes = ((p, q, (p + q) / 2) for p, q in classes)
+        (other, _), seen, *mean = _highest(classes)
+        label, certainty = mean[0] if mean else seen
+        found["region"] = region_map(seen[0], other, seen[1], thresholds).cpu()
+    found["label"] = label.cpu()
+    if confidence:
+        found["confidence"] = certainty.cpu()
+    return found
+
+
+def _highest(classes: Iterable[Sequence[Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Class index (uint8) and value, at most 1, of the highest probability in each of some predictions.
+
+    Args:
+        classes: of every class its probability in each of the predictions. Among equals the first class wins; where a
+            probability is not a number, the value is none and the class the first.
+    """
+    found = []
+    for k, predictions in enumerate(classes):
+        if k == 0:
+            found = [(torch.zeros_like(p, dtype=torch.uint8), p.clone()) for p in predictions]
+            continue
+        for (label, highest), probability in zip(found, predictions):
+            keep_higher(label, highest, probability, k)
+    return [(label, highest.clamp_(0, 1)) for label, highest in found]

@@ -1,0 +1,50 @@
+"""How much of a run's budget is spent, and the learning rate and loss weights that follow from it."""
+
+import math
+
+from ..job import Job
+
+WARM_UP = 0.02
+"""Share of the budget over which the learning rate rises linearly."""
+
+
+class Budget:
+    """Steps and seconds of a run.
+
+    Attributes:
+        iteration: finished steps.
+        seconds: training time so far.
+    """
+
+    def __init__(self, job: Job):
+        self.job = job
+        self.iteration = 0
+        self.seconds = 0.0
+
+    def spent(self) -> float:
+        """Share of the budget that is spent, 0 to 1 and above."""
+        if self.job.iterations is not None:
+            return self.iteration / self.job.iterations
+        return self.seconds / (60 * self.job.minutes)
+
+    def seconds_left(self) -> float | None:
+        """Training time left, None before the first step."""
+        if self.job.minutes is not None:
+            return max(0.0, 60 * self.job.minutes - self.seconds)
+        return self.seconds / self.iteration * (self.job.iterations - self.iteration) if self.iteration else None
+
+    def learning_rate(self) -> float:
+        """Learning rate of the coming step."""
+        spent = min(self.spent(), 1.0)
+        fall = (1 - spent) ** 0.9 if self.job.schedule == "poly" else 0.5 * (1 + math.cos(math.pi * spent))
+        # the warm-up starts above zero, so that even the very first step learns
+        return self.job.learning_rate * fall * min(1.0, 0.05 + spent / WARM_UP)
+
+    def ramp(self) -> float:
+        """How much the network's own judgement counts by now, exp(-5 (1 - t / T_r)^2), from 0 to 1."""
+        rise = min(1.0, self.spent() / self.job.ramp) if self.job.ramp > 0 else 1.0
+        return math.exp(-5 * (1 - rise) ** 2)
+
+    def consistency(self) -> float:
+        """Weight of the unlabelled loss, lambda(t) = lambda_max ramp(t)."""
+        return self.job.consistency * self.ramp()

@@ -1,0 +1,84 @@
+"""Dice of the hold-out cases, on the way when that is quick, and at the end."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..data.dataset import SegmentClass
+from ..data.overlap import dice_per_class
+from ..events import Reporter
+from ..planning.preprocessing import CachedCase
+
+TIMES = (0.25, 0.5, 0.75)
+"""Shares of the budget after which hold-out Dice is measured, besides the end."""
+MOST_SHARE = 0.05
+"""Measuring on the way may take this share of the whole training time each time, at the end any time."""
+
+
+class HoldOut:
+    """Measures the hold-out cases on the network's grid.
+
+    Args:
+        cases: the hold-out cases.
+        classes: of the data set.
+        reporter: where the results go.
+
+    Attributes:
+        result: Dice per class and mean, and number of cases, of the newest measurement; None before.
+    """
+
+    def __init__(self, cases: Sequence[CachedCase], classes: Sequence[SegmentClass], reporter: Reporter):
+        self.cases, self.classes, self.reporter = cases, classes, reporter
+        self.result: dict[str, Any] | None = None
+        self._passed = 0
+
+    def skip_to(self, spent: float) -> None:
+        """Forget the times before this share of the budget."""
+        self._passed = max(self._passed, sum(spent >= t for t in TIMES))
+
+    def is_due(self, spent: float) -> bool:
+        """Whether this step passed one of ``TIMES``."""
+        before = self._passed
+        self.skip_to(spent)
+        return bool(self.cases) and before < self._passed and spent < 1
+
+    def measure(
+        self,
+        predict: Callable[[np.ndarray], np.ndarray],
+        iteration: int,
+        should_stop: Callable[[], bool],
+        most_seconds: float = math.inf,
+    ) -> None:
+        """Measure Dice per class and its mean over classes and cases.
+
+        Given up, until the end of the training, when it turns out to take longer than ``most_seconds``.
+
+        Args:
+            predict: from network input (channels, k, j, i) float32 to class indices (k, j, i).
+            iteration: finished steps, for the report.
+            should_stop: asked before every case.
+            most_seconds: see above.
+        """
+        begin, scores = time.monotonic(), []
+        for number, case in enumerate(self.cases):
+            if should_stop():
+                return
+            self.reporter.progress("hold-out", number, len(self.cases), case.id)
+            predicted = predict(np.asarray(case.image(), dtype=np.float32))
+            scores.append(dice_per_class(predicted, np.asarray(case.label()), len(self.classes)))
+            if (time.monotonic() - begin) / len(scores) * len(self.cases) > most_seconds:
+                self.skip_to(1)
+                self.reporter.info("Measuring the hold-out cases takes long; it waits for the end of the training.")
+                return
+        self.reporter.progress("hold-out", 1, 1)
+        mean = np.mean(scores, axis=0)
+        self.result = {
+            "dice": {c.name: round(float(d), 4) for c, d in zip(self.classes, mean)},
+            "mean_dice": round(float(mean.mean()), 4),
+            "cases": len(scores),
+        }
+        self.reporter.event("hold-out", iteration=iteration, **self.result)
+        self.reporter.info(f"Hold-out Dice after step {iteration}: {self.result['mean_dice']:.4f}")

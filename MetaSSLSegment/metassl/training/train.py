@@ -1,0 +1,125 @@
+"""From a run folder to a model: check, plan, preprocess, train; anew with a smaller patch when memory runs short.
+
+Under torchrun several processes train one model, see ``distributed``; the first of them reads, reports and writes for
+all.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..data.checking import check_dataset
+from ..data.dataset import Dataset
+from ..devices import describe_device, is_out_of_memory
+from ..distributed import SilentReporter, announce_failure, is_first, on_first_rank, own_device
+from ..errors import InputError, OutOfMemoryError
+from ..events import Reporter
+from ..job import Job
+from ..planning.plan import Plan
+from ..planning.planner import describe_plan, make_plan
+from ..planning.preprocessing import CachedCase, build_cache
+from .run_folder import RunFolder
+from .trainer import Trainer
+
+
+def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -> dict[str, Any]:
+    """Train the run, or continue it, until its budget is spent or a stop is asked for.
+
+    Args:
+        run: a created run folder.
+        reporter: where events and texts go.
+        should_stop: asked between steps.
+
+    Returns:
+        What the "done" event says: stopped, iterations, seconds, model (path or None), hold_out.
+
+    Raises:
+        InputError: the data cannot be trained on.
+        OutOfMemoryError: not even the smallest patch fits.
+        Stopped: stopped before the first step.
+    """
+    job, dataset = on_first_rank(run.load)
+    if not is_first():
+        reporter = SilentReporter()
+    reporter.keep_in(run.path)
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    device = own_device(job.device)
+    reporter.info(f"Device: {describe_device(device)}")
+    dataset, plan, cases = on_first_rank(prepare_data, run, job, dataset, device, reporter, should_stop)
+    while True:
+        try:
+            return Trainer(run, job, dataset, plan, cases, device, reporter).run_to_end(should_stop)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            announce_failure(error)
+        plan = on_first_rank(shrink_patch, run, plan, reporter)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def prepare_data(
+    run: RunFolder,
+    job: Job,
+    dataset: Dataset,
+    device: torch.device,
+    reporter: Reporter,
+    should_stop: Callable[[], bool],
+) -> tuple[Dataset, Plan, list[CachedCase]]:
+    """Check, plan and preprocess, unless an earlier start of the run has done so."""
+    plan = run.plan()
+    if plan is None:
+        dataset = usable_dataset(dataset, job, reporter, should_stop)
+        dataset.save(run.dataset_file)
+        plan = make_plan(dataset, job, device.type, progress=reporter.phase("planning"), should_stop=should_stop)
+        plan.save(run.plan_file)
+    reporter.info(describe_plan(plan))
+    cases = build_cache(dataset, plan, run.cache, progress=reporter.phase("preprocessing"), should_stop=should_stop)
+    return dataset, plan, cases
+
+
+def usable_dataset(dataset: Dataset, job: Job, reporter: Reporter, should_stop: Callable[[], bool]) -> Dataset:
+    """The data set without the cases that fail the checks; says what was found.
+
+    Raises:
+        InputError: nothing is left to train on.
+    """
+    report = check_dataset(dataset, progress=reporter.phase("checking"), should_stop=should_stop)
+    if report.problems:
+        reporter.info(report.text())
+    for problem in report.problems:
+        if problem.severity != "stop":
+            reporter.event("problem", **asdict(problem))
+    usable = report.usable_dataset()
+    if job.method != "supervised" and not usable.with_role("unlabelled"):
+        raise InputError(
+            f"{job.method} needs unlabelled cases and there are none.",
+            "Add volumes without a label, set the role of some cases to unlabelled, or train with --method supervised.",
+        )
+    return usable
+
+
+def shrink_patch(run: RunFolder, plan: Plan, reporter: Reporter) -> Plan:
+    """The plan with the longest patch axis about halved, saved.
+
+    Raises:
+        OutOfMemoryError: the patch is as small as the network allows.
+    """
+    step = np.prod(np.array(plan.network.strides), axis=0)
+    patch = np.array(plan.patch)
+    half = np.maximum(patch // 2 // step * step, 2 * step)
+    axis = int(np.argmax(np.where(half < patch, patch, 0)))
+    if half[axis] >= patch[axis]:
+        raise OutOfMemoryError(
+            f"Not enough memory, even with a patch of {' x '.join(map(str, plan.patch[::-1]))} voxels.",
+            "Close other programs, or train with --network small, smaller batches or --device cpu.",
+        )
+    patch[axis] = half[axis]
+    plan = replace(plan, patch=tuple(int(n) for n in patch))
+    plan.save(run.plan_file)
+    reporter.warning(f"Out of memory; continuing with a patch of {' x '.join(map(str, plan.patch[::-1]))} voxels.")
+    return plan
