@@ -4,22 +4,22 @@ from pathlib import Path
 import qt
 import slicer
 import vtk
-from MetaSSLSegmentLib.CaseExporter import CaseExporter
-from MetaSSLSegmentLib.CaseList import CaseList
-from MetaSSLSegmentLib.DataSection import DataSection
-from MetaSSLSegmentLib.DisplaySection import DisplaySection
-from MetaSSLSegmentLib.EngineProcess import EngineProcess
+from MetaSSLSegmentLib.Engine.EngineProcess import EngineProcess
+from MetaSSLSegmentLib.Engine.Requirements import Requirements
+from MetaSSLSegmentLib.Engine.Runs import Runs
 from MetaSSLSegmentLib.MetaSSLSegmentTest import MetaSSLSegmentTest  # noqa: F401 (Slicer looks for it here)
-from MetaSSLSegmentLib.ParameterNode import MetaSSLSegmentParameterNode
-from MetaSSLSegmentLib.RegionDisplay import RegionDisplay
-from MetaSSLSegmentLib.Requirements import Requirements
-from MetaSSLSegmentLib.ResultLoader import ResultLoader
-from MetaSSLSegmentLib.Runs import Runs
-from MetaSSLSegmentLib.SampleSource import registerSampleData
-from MetaSSLSegmentLib.SegmentSection import SegmentSection
-from MetaSSLSegmentLib.SetupSection import SetupSection
-from MetaSSLSegmentLib.TrainingCurves import TrainingCurves
-from MetaSSLSegmentLib.TrainingSection import RUNS_SETTING, TrainingSection
+from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter
+from MetaSSLSegmentLib.Scene.CaseList import CaseList
+from MetaSSLSegmentLib.Scene.ParameterNode import MetaSSLSegmentParameterNode
+from MetaSSLSegmentLib.Scene.RegionDisplay import RegionDisplay
+from MetaSSLSegmentLib.Scene.ResultLoader import ResultLoader
+from MetaSSLSegmentLib.Scene.SampleSource import registerSampleData
+from MetaSSLSegmentLib.Scene.TrainingCurves import TrainingCurves
+from MetaSSLSegmentLib.Sections.DataSection import DataSection
+from MetaSSLSegmentLib.Sections.DisplaySection import DisplaySection
+from MetaSSLSegmentLib.Sections.SegmentSection import SegmentSection
+from MetaSSLSegmentLib.Sections.SetupSection import SetupSection
+from MetaSSLSegmentLib.Sections.TrainingSection import RUNS_SETTING, TrainingSection
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (

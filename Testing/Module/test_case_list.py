@@ -10,9 +10,9 @@ import slicer
 from harness.interaction import waitUntil
 from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.errors import InputError
-from MetaSSLSegmentLib.CaseExporter import CaseExporter
-from MetaSSLSegmentLib.CaseList import CaseList
-from MetaSSLSegmentLib.DatasetExport import DatasetExport
+from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter
+from MetaSSLSegmentLib.Scene.CaseList import CaseList
+from MetaSSLSegmentLib.Scene.DatasetExport import DatasetExport
 from test_exchange import segmentationNode, volumeNode
 
 

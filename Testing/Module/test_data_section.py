@@ -11,13 +11,13 @@ from conftest import MODULE
 from harness.interaction import failOnCallbackErrors, processEvents, waitUntil
 from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.data.sample import make_sample
-from MetaSSLSegmentLib import SampleSource
-from MetaSSLSegmentLib.CaseExporter import CaseExporter
-from MetaSSLSegmentLib.CaseList import CaseList
-from MetaSSLSegmentLib.DataSection import DataSection, isCaseVolume, segmentationOn
-from MetaSSLSegmentLib.DisplaySection import DisplaySection
-from MetaSSLSegmentLib.RegionDisplay import RegionDisplay
-from MetaSSLSegmentLib.Result import PREVIEW, RESULT, SUMMARY, removeNode
+from MetaSSLSegmentLib.Scene import SampleSource
+from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter
+from MetaSSLSegmentLib.Scene.CaseList import CaseList
+from MetaSSLSegmentLib.Scene.RegionDisplay import RegionDisplay
+from MetaSSLSegmentLib.Scene.Result import PREVIEW, RESULT, SUMMARY, removeNode
+from MetaSSLSegmentLib.Sections.DataSection import DataSection, isCaseVolume, segmentationOn
+from MetaSSLSegmentLib.Sections.DisplaySection import DisplaySection
 from test_exchange import nodesByClass, rotation, segmentationNode, transformUnder, volumeNode
 from test_result import segmented
 
@@ -347,7 +347,9 @@ def test_a_case_of_the_scene_is_shown_and_stays(section):
 
 def test_the_sample_is_made_once_and_again_when_it_is_damaged(section, engine, tmp_path, monkeypatch):
     monkeypatch.setattr(SampleSource, "sampleDataset", lambda: tmp_path / "sample" / "dataset.json")
-    monkeypatch.setattr("MetaSSLSegmentLib.DataSection.sampleDataset", lambda: tmp_path / "sample" / "dataset.json")
+    monkeypatch.setattr(
+        "MetaSSLSegmentLib.Sections.DataSection.sampleDataset", lambda: tmp_path / "sample" / "dataset.json"
+    )
     for content in (None, "{", '{"version": 99, "cases": []}'):
         if content is not None:
             (tmp_path / "sample" / "dataset.json").write_text(content)

@@ -8,10 +8,10 @@ import pytest
 import SimpleITK as sitk
 import slicer
 import vtk
-from MetaSSLSegmentLib.CaseExporter import CaseExporter, ExportError
-from MetaSSLSegmentLib.RegionDisplay import confidenceColours, regionColours
-from MetaSSLSegmentLib.Result import resultsInScene
-from MetaSSLSegmentLib.ResultLoader import LoadError, ResultLoader
+from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter, ExportError
+from MetaSSLSegmentLib.Scene.RegionDisplay import confidenceColours, regionColours
+from MetaSSLSegmentLib.Scene.Result import resultsInScene
+from MetaSSLSegmentLib.Scene.ResultLoader import LoadError, ResultLoader
 
 STRAIGHT = np.eye(3)
 OBLIQUE = np.array([[0.9, -0.3, 0.1], [0.3, 0.95, 0.0], [-0.1, 0.0, 1.0]])

@@ -13,10 +13,10 @@ import pytest
 import qt
 from conftest import MODULE
 from harness import widgets
-from MetaSSLSegmentLib.ParameterNode import MetaSSLSegmentParameterNode
+from MetaSSLSegmentLib.Scene.ParameterNode import MetaSSLSegmentParameterNode
 
 UI = MODULE.parent / "Resources" / "UI" / "MetaSSLSegment.ui"
-FILES = [MODULE, *sorted((MODULE.parent / "MetaSSLSegmentLib").glob("*.py"))]
+FILES = [MODULE, *sorted((MODULE.parent / "MetaSSLSegmentLib").rglob("*.py"))]
 
 FORBIDDEN_IMPORTS = {"torch", "monai", "skimage", "matplotlib", "scipy", "PySide6", "PySide2", "PyQt5", "PyQt6"}
 INSIDE_FUNCTIONS_ONLY = {"PyTorchUtils", "SampleData"}

@@ -1,8 +1,8 @@
 import slicer
 from slicer.i18n import tr as _
 
-from .EngineProcess import EngineListener
-from .Requirements import InstallationError
+from ..Engine.EngineProcess import EngineListener
+from ..Engine.Requirements import InstallationError
 from .Section import Section, allow, say
 
 

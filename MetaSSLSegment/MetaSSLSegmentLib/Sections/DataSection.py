@@ -8,12 +8,12 @@ from metassl.data.dataset import ROLES, Dataset
 from metassl.errors import InputError
 from slicer.i18n import tr as _
 
-from .CaseExporter import segmentsOf
-from .DatasetExport import DatasetExport
-from .EngineProcess import EngineListener
-from .Result import PREVIEW, RESULT, removeNode
-from .ResultLoader import LoadError, toSegmentation
-from .SampleSource import discardUnfinished, sampleDataset, sampleIsMade
+from ..Engine.EngineProcess import EngineListener
+from ..Scene.CaseExporter import segmentsOf
+from ..Scene.DatasetExport import DatasetExport
+from ..Scene.Result import PREVIEW, RESULT, removeNode
+from ..Scene.ResultLoader import LoadError, toSegmentation
+from ..Scene.SampleSource import discardUnfinished, sampleDataset, sampleIsMade
 from .Section import Section, allow, fill, say, setUpTable, showProgress, timeLeft
 
 WIDEST_COLUMN = 140

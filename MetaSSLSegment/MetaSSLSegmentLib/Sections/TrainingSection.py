@@ -7,10 +7,10 @@ from metassl.events import duration
 from metassl.job import Job
 from slicer.i18n import tr as _
 
-from .DatasetExport import DatasetExport
-from .EngineProcess import EngineListener
-from .ParameterNode import trainingSettings
-from .Runs import eventsOf, modelIn
+from ..Engine.EngineProcess import EngineListener
+from ..Engine.Runs import eventsOf, modelIn
+from ..Scene.DatasetExport import DatasetExport
+from ..Scene.ParameterNode import trainingSettings
 from .Section import Section, allow, fill, say, showProgress, timeLeft
 
 RUNS_SETTING = "MetaSSL/RunsFolder"

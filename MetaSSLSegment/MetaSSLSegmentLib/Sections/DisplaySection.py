@@ -2,7 +2,7 @@ import qt
 from metassl.regions import REGIONS
 from slicer.i18n import tr as _
 
-from .Result import resultsInScene
+from ..Scene.Result import resultsInScene
 from .Section import Section, allow, fill, setUpTable
 
 

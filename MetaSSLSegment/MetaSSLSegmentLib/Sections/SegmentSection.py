@@ -6,10 +6,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .CaseExporter import ExportError
-from .EngineProcess import EngineListener
-from .ResultLoader import KINDS, LoadError
-from .Runs import classesOf, modelIn
+from ..Engine.EngineProcess import EngineListener
+from ..Engine.Runs import classesOf, modelIn
+from ..Scene.CaseExporter import ExportError
+from ..Scene.ResultLoader import KINDS, LoadError
 from .Section import Section, allow, fill, say, showProgress, timeLeft
 
 CASE = "volume"
