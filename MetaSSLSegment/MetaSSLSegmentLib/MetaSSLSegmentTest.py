@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import slicer
-from metassl.regions import REGIONS
+from metassl import REGIONS
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
 from .Engine.Runs import Runs, eventsOf

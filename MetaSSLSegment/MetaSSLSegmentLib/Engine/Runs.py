@@ -1,11 +1,10 @@
 import json
 import os
-import re
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from metassl.data.dataset import NOT_IN_NAMES
+from metassl import unique_names
 
 FINISHED, UNFINISHED = "finished", "unfinished"
 TAIL = 65536
@@ -36,7 +35,7 @@ class Runs:
 
     def newFolder(self, name):
         """A path for a new run, named after data set and time."""
-        name = re.sub(f"{NOT_IN_NAMES}+", "_", name).strip(". ")[:40] or "run"
+        (name,) = unique_names([name.strip(". ") or "run"], longest=40)
         stamp = time.strftime("%Y-%m-%d %H.%M.%S")
         path, number = self.folder / f"{name} {stamp}", 2
         while os.path.exists(path):

@@ -1,18 +1,14 @@
 import json
-import re
 from dataclasses import asdict, dataclass, field
 
 import vtk
-from metassl.data.dataset import NOT_IN_NAMES, ROLES, Case, Dataset, SegmentClass
-from metassl.errors import InputError
+from metassl import ROLES, Case, Dataset, InputError, SegmentClass, unique_names
 from slicer.i18n import tr as _
 
 from .CaseExporter import segmentsOf
 
 SEVERITIES = ("", "fixed", "warning", "excluded")
 """Of findings about one case, in rising order."""
-LONGEST_ID = 100
-"""Characters; file names must stay below the system's limit."""
 
 
 @dataclass
@@ -21,7 +17,7 @@ class CaseRow:
 
     Attributes:
         id: unique name.
-        role: one of ``metassl.data.dataset.ROLES``.
+        role: one of ``metassl.ROLES``.
         images: a path per channel; empty when the case is in the scene.
         label: path of the annotation, or None.
         nodes: number of the node references ``caseVolumeN`` and ``caseSegmentationN`` when the case is in the scene.
@@ -116,8 +112,8 @@ class CaseList:
         self.name = self.name or dataset.name
         known = {tuple(row.images) for row in self.rows if row.images}
         added = [case for case in dataset.cases if case.images not in known]
-        for case in added:
-            self.rows.append(CaseRow(self._unique(case.id), case.role, list(case.images), case.label))
+        ids = unique_names([case.id for case in added], [row.id for row in self.rows])
+        self.rows += [CaseRow(ID, case.role, list(case.images), case.label) for ID, case in zip(ids, added)]
         self._save()
         return len(added)
 
@@ -138,7 +134,8 @@ class CaseList:
         if any(self.nodesOf(row)[0] is volumeNode for row in self.rows if row.nodes is not None):
             raise InputError(_("{name} is in the table already.").format(name=volumeNode.GetName()))
         number = 1 + max((row.nodes for row in self.rows if row.nodes is not None), default=0)
-        row = CaseRow(self._unique(volumeNode.GetName() or ""), "unlabelled", nodes=number)
+        (ID,) = unique_names([volumeNode.GetName() or ""], [row.id for row in self.rows])
+        row = CaseRow(ID, "unlabelled", nodes=number)
         if segmentationNode is not None and segmentsOf(segmentationNode):
             self._addClasses(segmentationNode)
             row.role = "labelled"
@@ -301,14 +298,6 @@ class CaseList:
                 _("Add at least one case with a label file or a segmentation."),
             )
         return Dataset(self.name, tuple(self.channels), tuple(classes), tuple(cases), self.ignoreValue)
-
-    def _unique(self, name):
-        name = re.sub(f"{NOT_IN_NAMES}+", "_", name)[:LONGEST_ID].strip(". ") or "case"
-        taken = {row.id.casefold() for row in self.rows}
-        unique, number = name, 2
-        while unique.casefold() in taken:
-            unique, number = f"{name}-{number}", number + 1
-        return unique
 
     def _dropNodes(self, row):
         if row.nodes is not None:

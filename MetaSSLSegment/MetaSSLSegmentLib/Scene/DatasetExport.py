@@ -3,7 +3,7 @@ import shutil
 from pathlib import Path
 
 import qt
-from metassl.errors import MetaSSLError
+from metassl import MetaSSLError
 from slicer.i18n import tr as _
 
 from .CaseExporter import ExportError, segmentsOf

@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from metassl.job import Job
+from metassl import Job
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 

@@ -1,6 +1,6 @@
 import numpy as np
 import slicer
-from metassl.regions import REGIONS
+from metassl import REGIONS
 from slicer.i18n import tr as _
 
 from .Result import PREVIEW, RESULT

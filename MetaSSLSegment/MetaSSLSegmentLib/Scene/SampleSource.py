@@ -2,8 +2,7 @@ import shutil
 from pathlib import Path
 
 import slicer
-from metassl.data.dataset import Dataset
-from metassl.errors import InputError
+from metassl import Dataset, InputError
 from slicer.i18n import tr as _
 
 NAME = "MetaSSLSample"
@@ -47,7 +46,7 @@ def makeAndLoad(source=None):
     Returns:
         The volume node, in a list.
     """
-    from metassl.data.sample import make_sample
+    from metassl import make_sample
 
     def progress(done, total, name=""):
         slicer.app.processEvents()

@@ -2,7 +2,7 @@ import logging
 
 import numpy as np
 import slicer
-from metassl.regions import REGIONS
+from metassl import REGIONS
 from slicer.i18n import tr as _
 
 CURVES = "MetaSSL.curves"

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import qt
 import slicer
-from metassl.data.dataset import ROLES, Dataset
-from metassl.errors import InputError
+from metassl import ROLES, Dataset, InputError
 from slicer.i18n import tr as _
 
 from ..Engine.EngineProcess import EngineListener

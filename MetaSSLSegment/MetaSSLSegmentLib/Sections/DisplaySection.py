@@ -1,5 +1,5 @@
 import qt
-from metassl.regions import REGIONS
+from metassl import REGIONS
 from slicer.i18n import tr as _
 
 from ..Scene.Result import resultsInScene

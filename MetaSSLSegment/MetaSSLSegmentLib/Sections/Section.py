@@ -1,4 +1,4 @@
-from metassl.events import duration
+from metassl import duration
 from slicer.i18n import tr as _
 
 ROW_HEIGHT = 22

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import qt
 import slicer
-from metassl.events import duration
-from metassl.job import Job
+from metassl import Job, duration
 from slicer.i18n import tr as _
 
 from ..Engine.EngineProcess import EngineListener
