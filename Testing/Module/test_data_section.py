@@ -161,7 +161,7 @@ def test_a_check_says_what_makes_training_impossible(section, engine, tmp_path):
 
 def test_a_check_that_fails_is_told_and_leaves_no_folder(section, engine, tmp_path):
     added(section, dataset(tmp_path / "d"))
-    folder = section._folder
+    folder = section.task.folder
     engine.listener.failed(SimpleNamespace(text=lambda: "No space left."))
     assert section.ui.dataStatus.text == "No space left." and not folder.exists()
     assert not section.logic.claimed and section.ui.checkButton.enabled

@@ -1,5 +1,3 @@
-import shutil
-import tempfile
 from pathlib import Path
 
 import qt
@@ -7,13 +5,12 @@ import slicer
 from metassl import ROLES, Dataset, InputError
 from slicer.i18n import tr as _
 
-from ..Engine.EngineProcess import EngineListener
 from ..Scene.CaseExporter import segmentsOf
-from ..Scene.DatasetExport import DatasetExport
 from ..Scene.Result import PREVIEW, RESULT, removeNode
 from ..Scene.ResultLoader import LoadError, toSegmentation
 from ..Scene.SampleSource import discardUnfinished, sampleDataset, sampleIsMade
-from .Section import Section, allow, fill, say, setUpTable, showProgress, timeLeft
+from .Section import Section, allow, fill, say, setUpTable
+from .Task import Task
 
 WIDEST_COLUMN = 140
 """In pixels."""
@@ -25,8 +22,7 @@ class DataSection(Section):
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
-        self._export = None
-        self._folder = None
+        self.task = Task(logic, ui.dataStatus, ui.dataProgress)
         self._stops = []
         self._filling = False
         self._setUpTables()
@@ -54,7 +50,6 @@ class DataSection(Section):
         ):
             setUpTable(table, names)
             table.horizontalHeader().setStretchLastSection(True)
-        showProgress(self.ui.dataProgress)
 
     def setParameterNode(self, parameters, cases):
         super().setParameterNode(parameters, cases)
@@ -118,7 +113,7 @@ class DataSection(Section):
         allow(ui.removeCasesButton, busy or selected, _("Take the selected cases out of the table."))
         allow(ui.clearCasesButton, busy or empty, _("Empty the table. Files and nodes stay."))
         allow(ui.checkButton, busy or ready or empty, _("Read every case and say what is wrong with which file."))
-        ui.cancelDataButton.enabled = self._folder is not None
+        ui.cancelDataButton.enabled = self.task.isRunning
 
     def selectedIDs(self):
         """Ids of the selected cases."""
@@ -135,27 +130,26 @@ class DataSection(Section):
         if isDataset(folder / "dataset.json"):  # of this extension: it says roles and class names already
             self._add(folder / "dataset.json")
             return
-        self._begin()
-        self._run(
-            ["prepare", folder, "--out", self._folder / "dataset.json"], lambda event: self._add(event["dataset"])
-        )
+        self.task.begin(_("Cases are being read."), temporary=True)
+        prepared = self.task.folder / "dataset.json"
+        self.task.run(["prepare", folder, "--out", prepared], lambda event: self._add(event["dataset"]))
 
     def onSample(self, _checked=False):
         if sampleIsMade():
             self._add(sampleDataset())
             return
         discardUnfinished()
-        self._begin()
-        self._run(["sample", "--out", sampleDataset().parent], lambda event: self._add(event["dataset"]))
+        self.task.begin(_("The sample is being made."))
+        self.task.run(["sample", "--out", sampleDataset().parent], lambda event: self._add(event["dataset"]))
 
     def _add(self, dataset):
         try:
             added = self.cases.addDataset(dataset)
         except InputError as error:
-            self._finish(f"{error}\n{error.hint}", wrong=True)
+            self.task.finish(f"{error}\n{error.hint}", wrong=True)
             return
         self.refresh()
-        self._finish(_("{count} new case(s): {summary}.").format(count=added, summary=self.summary()))
+        self.task.finish(_("{count} new case(s): {summary}.").format(count=added, summary=self.summary()))
         if added:
             self.onCheck()
 
@@ -277,22 +271,15 @@ class DataSection(Section):
     # Checking
 
     def onCheck(self, _checked=False):
-        self._begin()
-        self._export = DatasetExport(
-            self.cases,
-            self.logic.exporter,
-            self._folder / "check",
-            lambda done, total, name: self._progress(_("exporting"), done / total, None, name),
-            self._checkFile,
-            lambda text: self._finish(text, wrong=True),
-        )
-        self._export.start()
+        self._stops = []
+        self.task.begin(_("Cases are being read."), temporary=True)
+        self.task.export(self.cases, self.task.folder / "check", self._checkFile)
 
     def _checkFile(self, dataset):
-        self._export, self._stops = None, []
-        self._run(
-            ["check", dataset], lambda event: self._finish(self._verdict(), wrong=bool(self._stops)), self._onReport
-        )
+        def checked(event):
+            self.task.finish(self._verdict(), wrong=bool(self._stops))
+
+        self.task.run(["check", dataset], checked, event=self._onReport)
 
     def _onReport(self, event):
         if event["event"] == "report":
@@ -313,52 +300,11 @@ class DataSection(Section):
             summary=self.summary(), bad=bad, odd=odd
         )
 
-    # The engine
-
-    def _begin(self):
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="MetaSSL-", dir=slicer.app.temporaryPath))
-        self.logic.claim(_("Cases are being read."))
-        showProgress(self.ui.dataProgress, 0)
-
-    def _run(self, arguments, done, event=lambda event: None):
-        self.logic.engine.start(
-            arguments,
-            EngineListener(
-                progress=self._progress,
-                event=event,
-                log=self.logic.log,
-                done=done,
-                failed=lambda failure: self._finish(failure.text(), wrong=True),
-                cancelled=lambda event: self._finish(_("Stopped.")),
-            ),
-        )
-
-    def _progress(self, phase, fraction, seconds, text):
-        showProgress(self.ui.dataProgress, fraction)
-        say(self.ui.dataStatus, f"{phase}: " + timeLeft(fraction, seconds, text))
-
-    def _finish(self, text, wrong=False):
-        """Show how it ended; temporary files go, whatever happened."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder, self._export = None, None
-        showProgress(self.ui.dataProgress)
-        say(self.ui.dataStatus, text, wrong)
-        self.logic.release()
-
     def onCancel(self, _checked=False):
-        if self._export is not None:
-            self._export.cancel()
-            self._finish(_("Stopped."))
-        else:
-            self.logic.engine.stop(graceSeconds=10)
+        self.task.cancel()
 
     def cleanup(self):
-        if self._export is not None:
-            self._export.cancel()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self.task.abandon()
 
 
 def isDataset(path):

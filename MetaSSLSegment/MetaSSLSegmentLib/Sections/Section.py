@@ -1,6 +1,3 @@
-from metassl import duration
-from slicer.i18n import tr as _
-
 ROW_HEIGHT = 22
 """Of tables, in pixels."""
 
@@ -28,7 +25,7 @@ class Section:
         """Enable what can be done now; tooltips of the others say what is missing."""
 
     def cleanup(self):
-        """Let go of nodes and timers."""
+        """Let go of nodes, timers and unfinished work."""
 
 
 def allow(button, reason, toolTip):
@@ -58,17 +55,11 @@ def setUpTable(table, names):
 
 
 def showProgress(bar, fraction=None):
-    """Show how far the work is (0-1); without a number the bar goes away."""
+    """Show how far the work is (0-1); without a number the bar, if there is one, goes away."""
+    if bar is None:
+        return
     bar.visible = fraction is not None
     bar.value = int(100 * (fraction or 0))
-
-
-def timeLeft(fraction, seconds, text):
-    """ "42 %, 3:05 min left, step 120" """
-    parts = [f"{100 * fraction:.0f} %"]
-    if seconds is not None:
-        parts.append(_("{time} left").format(time=duration(seconds)))
-    return ", ".join(parts + ([text] if text else []))
 
 
 def fill(comboBox, choices, current=None):

@@ -1,9 +1,9 @@
 import slicer
 from slicer.i18n import tr as _
 
-from ..Engine.EngineProcess import EngineListener
 from ..Engine.Requirements import InstallationError
 from .Section import Section, allow, say
+from .Task import Task
 
 
 class SetupSection(Section):
@@ -11,6 +11,8 @@ class SetupSection(Section):
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
+        self.installation = Task(logic, ui.packagesText)
+        self.deviceCheck = Task(logic, ui.deviceText)
         ui.installButton.connect("clicked(bool)", self.onInstall)
         ui.deviceButton.connect("clicked(bool)", self.onDevice)
         ui.setupSection.collapsed = True
@@ -47,31 +49,21 @@ class SetupSection(Section):
         ).format(names=", ".join(requirements.missing))
         if not slicer.util.confirmOkCancelDisplay(question):
             return
-        problem = ""
-        self.logic.claim(_("Packages are being installed."))  # pip lets the application go on meanwhile
-        say(self.ui.packagesText, _("Installing..."))
+        problem = None
+        self.installation.begin(_("Packages are being installed."))  # pip lets the application go on meanwhile
         try:
             requirements.install()
         except InstallationError as error:
             problem = str(error)
         finally:
             self.refresh()
-            self.logic.release()
-        if problem:
-            say(self.ui.packagesText, problem, wrong=True)
-        elif requirements.needsRestart and slicer.util.confirmYesNoDisplay(_("Restart Slicer now?")):
+            self.installation.finish(problem, wrong=True)
+        if problem is None and requirements.needsRestart and slicer.util.confirmYesNoDisplay(_("Restart Slicer now?")):
             slicer.util.restart()
 
     def onDevice(self, _checked=False):
-        say(self.ui.deviceText, _("Starting the engine..."))
-        self.logic.engine.start(
-            ["info"],
-            EngineListener(
-                done=lambda facts: say(self.ui.deviceText, _inWords(facts)),
-                failed=lambda failure: say(self.ui.deviceText, failure.text(), wrong=True),
-                cancelled=lambda event: say(self.ui.deviceText, ""),
-            ),
-        )
+        self.deviceCheck.begin(_("Starting the engine to check the device..."))
+        self.deviceCheck.run(["info"], done=lambda facts: self.deviceCheck.finish(_inWords(facts)))
 
 
 def _inWords(facts):

@@ -6,11 +6,10 @@ import slicer
 from metassl import Job, duration
 from slicer.i18n import tr as _
 
-from ..Engine.EngineProcess import EngineListener
 from ..Engine.Runs import eventsOf, modelIn
-from ..Scene.DatasetExport import DatasetExport
 from ..Scene.ParameterNode import trainingSettings
-from .Section import Section, allow, fill, say, showProgress, timeLeft
+from .Section import Section, allow, fill
+from .Task import Task
 
 RUNS_SETTING = "MetaSSL/RunsFolder"
 MAXIMUM_LOG_LINES = 5000
@@ -35,8 +34,9 @@ class TrainingSection(Section):
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
-        self._export = None
+        self.task = Task(logic, ui.trainingStatus, ui.trainingProgress, ended=self._onEnded)
         self._run = None
+        self._isNew = False
         self._doubted = []
         self.trainedModel = None
         self.modelChosen = lambda path: None
@@ -78,7 +78,6 @@ class TrainingSection(Section):
         ui.useModelButton.connect("clicked(bool)", lambda checked: self.modelChosen(self.trainedModel))
         ui.logText.setMaximumBlockCount(MAXIMUM_LOG_LINES)
         ui.useModelButton.visible = False
-        showProgress(ui.trainingProgress)
         self.refreshRuns()
 
     def setParameterNode(self, parameters, cases):
@@ -118,7 +117,6 @@ class TrainingSection(Section):
 
     def updateButtons(self):
         ui, busy = self.ui, self.logic.busy() or self.logic.notReady()
-        running = self._run is not None
         missing = ""
         if self.cases is None or not len(self.cases):
             missing = _("Add cases in section 2 first.")
@@ -127,33 +125,24 @@ class TrainingSection(Section):
         elif not self.cases.counts()["unlabelled"] and ui.methodBox.currentData != "supervised":
             missing = _("This method needs unlabelled cases. Add some, or choose Supervised only.")
         allow(ui.startButton, busy or missing, _("Train a new model."))
-        allow(
-            ui.resumeButton, busy or ("" if ui.resumeBox.count else _("There is no training to resume.")), _("Go on.")
-        )
-        stopping = self.logic.engine.isStopping
-        ui.stopButton.enabled = running
-        ui.stopButton.text = _("Stop at once") if running and stopping else _("Stop")
+        resumable = "" if ui.resumeBox.count else _("There is no training to resume.")
+        allow(ui.resumeButton, busy or resumable, _("Continue this training."))
+        ui.stopButton.enabled = self.task.isRunning
+        ui.stopButton.text = _("Stop at once") if self.task.isStopping else _("Stop")
         ui.stopButton.toolTip = (
             _("End the engine now. What was saved last stays, and the training can be resumed.")
-            if running and stopping
+            if self.task.isStopping
             else _("Finish the step, save the model and stop. The training can be resumed.")
         )
-        ui.useModelButton.visible = self.trainedModel is not None and not running
+        ui.useModelButton.visible = self.trainedModel is not None and not self.task.isRunning
 
     # Starting
 
     def onStart(self, _checked=False):
         run = self.logic.runs.newFolder(self.cases.name)
         self._begin(run, isNew=True)
-        self._export = DatasetExport(
-            self.cases,
-            self.logic.exporter,
-            run,
-            lambda done, total, name: self._progress(_("exporting"), done / total, None, name),
-            lambda dataset: self._start(["train", dataset, "--out", run, *trainingSettings(self.parameters)]),
-            lambda text: self._finish(text, wrong=True),
-        )
-        self._export.start()
+        settings = trainingSettings(self.parameters)
+        self.task.export(self.cases, run, lambda dataset: self._start(["train", dataset, "--out", run, *settings]))
 
     def onResume(self, _checked=False):
         run = Path(self.ui.resumeBox.currentData)
@@ -167,29 +156,12 @@ class TrainingSection(Section):
         self.ui.logText.clear()
         self.logic.curves.clear()
         self._flushTimer.start()
-        self._progress(_("starting"), 0, None, "")
-        self.logic.claim(_("A training is running."))
+        self.task.begin(_("A training is running."))
 
     def _start(self, arguments):
-        self._export = None
-        self.logic.engine.start(
-            arguments,
-            EngineListener(
-                progress=self._progress,
-                event=self._onEvent,
-                log=self._log,
-                done=self._onDone,
-                failed=lambda failure: self._finish(failure.text(), wrong=True),
-                cancelled=self._onCancelled,
-            ),
-        )
+        self.task.run(arguments, self._onDone, event=self._onEvent, log=self._log, cancelled=self._onCancelled)
 
     # Watching
-
-    def _progress(self, phase, fraction, seconds, text):
-        showProgress(self.ui.trainingProgress, fraction)
-        if not self.logic.engine.isStopping:
-            say(self.ui.trainingStatus, f"{phase}: " + timeLeft(fraction, seconds, text))
 
     def _log(self, line):
         self.ui.logText.appendPlainText(line)
@@ -210,27 +182,23 @@ class TrainingSection(Section):
     # Ending
 
     def onStop(self, _checked=False):
-        if self._export is not None:
-            self._export.cancel()
-            self._finish(_("Stopped before the training began."))
-        elif self.logic.engine.isStopping:
+        if self.task.isStopping:
             self.logic.engine.kill()
         else:
-            say(self.ui.trainingStatus, _("Stopping: the step is finished and the model saved..."))
-            self.logic.engine.stop()
+            self.task.cancel(120, _("Stopping: the step is finished and the model saved..."))
 
     def _onDone(self, event):
         text = _("Finished: {steps} steps in {time}.").format(
             steps=event.get("iterations"), time=duration(event.get("seconds"))
         )
-        self._finish(text + self._outcome(event))
+        self.task.finish(text + self._outcome(event))
 
     def _onCancelled(self, event):
         if event is None or event.get("event") != "done":
-            self._finish(_("Stopped. The training can be resumed from its last checkpoint."))
+            self.task.finish(_("Stopped. The training can be resumed from its last checkpoint."))
             return
         text = _("Stopped after {steps} steps; the model is saved and the training can be resumed.")
-        self._finish(text.format(steps=event.get("iterations")) + self._outcome(event))
+        self.task.finish(text.format(steps=event.get("iterations")) + self._outcome(event))
 
     def _outcome(self, event):
         """What is worth knowing of the trained model: hold-out Dice, annotations to look at."""
@@ -246,21 +214,15 @@ class TrainingSection(Section):
             )
         return text
 
-    def _finish(self, text, wrong=False):
+    def _onEnded(self):
         self._flushTimer.stop()
         self.logic.curves.flush()
-        run, self._run, self._export = self._run, None, None
-        showProgress(self.ui.trainingProgress)
-        say(self.ui.trainingStatus, text, wrong)
-        if run is not None:
-            model = modelIn(run)
-            self.trainedModel = None if model is None else model.path
-            if self._isNew and not (run / "job.json").exists():  # the engine refused the data: nothing was learnt
-                shutil.rmtree(run, ignore_errors=True)
+        model = modelIn(self._run)
+        self.trainedModel = None if model is None else model.path
+        if self._isNew and not (self._run / "job.json").exists():  # the engine refused the data: nothing was learnt
+            shutil.rmtree(self._run, ignore_errors=True)
         self.refreshRuns()
-        self.logic.release()
 
     def cleanup(self):
         self._flushTimer.stop()
-        if self._export is not None:
-            self._export.cancel()
+        self.task.abandon()
