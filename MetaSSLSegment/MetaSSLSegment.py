@@ -77,13 +77,8 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.trainingSection = TrainingSection(self.ui, self.logic)
         self.segmentSection = SegmentSection(self.ui, self.logic)
         self.displaySection = DisplaySection(self.ui, self.logic)
-        self.sections = [
-            self.setupSection,
-            self.dataSection,
-            self.trainingSection,
-            self.segmentSection,
-            self.displaySection,
-        ]
+        self.sections = [self.setupSection, self.dataSection, self.trainingSection]
+        self.sections += [self.segmentSection, self.displaySection]
         self.trainingSection.modelChosen = self.segmentSection.chooseModel
         self.segmentSection.segmented = lambda result: self.displaySection.showNewest()
         self.logic.changed.append(self.updateButtons)

@@ -14,9 +14,10 @@ from metassl.data.sample import make_sample
 from MetaSSLSegmentLib.Scene import SampleSource
 from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter
 from MetaSSLSegmentLib.Scene.CaseList import CaseList
+from MetaSSLSegmentLib.Scene.CaseNodes import isCaseVolume, segmentationOn
 from MetaSSLSegmentLib.Scene.RegionDisplay import RegionDisplay
 from MetaSSLSegmentLib.Scene.Result import PREVIEW, RESULT, SUMMARY, removeNode
-from MetaSSLSegmentLib.Sections.DataSection import DataSection, isCaseVolume, segmentationOn
+from MetaSSLSegmentLib.Sections.DataSection import DataSection
 from MetaSSLSegmentLib.Sections.DisplaySection import DisplaySection
 from test_exchange import nodesByClass, rotation, segmentationNode, transformUnder, volumeNode
 from test_result import segmented
@@ -242,11 +243,11 @@ def test_a_thousand_cases_fill_the_table_quickly(section, tmp_path):
     begin = time.perf_counter()
     section.refresh()
     filled = time.perf_counter()
-    section._select([case.id for case in cases])
+    section.caseTable.select([case.id for case in cases])
     before = section.logic.tellings
     click(section.ui.setRoleButton)
     changed = time.perf_counter()
-    assert section.ui.caseTable.rowCount == 1000 and len(section.selectedIDs()) == 1000
+    assert section.ui.caseTable.rowCount == 1000 and len(section.caseTable.selected()) == 1000
     assert filled - begin < 1 and changed - filled < 3, f"{filled - begin:.2f} s, {changed - filled:.2f} s"
     assert section.logic.tellings - before < 5
 
@@ -255,12 +256,12 @@ def test_roles_of_selected_cases_change_and_stay_selected(section, tmp_path):
     section.cases.addDataset(dataset(tmp_path / "d", 4) / "dataset.json")
     section.refresh()
     assert not section.ui.setRoleButton.enabled and "Select cases" in section.ui.setRoleButton.toolTip
-    section._select(["case 0", "case 1"])
+    section.caseTable.select(["case 0", "case 1"])
     section.ui.roleBox.setCurrentIndex(section.ui.roleBox.findData("hold-out"))
     click(section.ui.setRoleButton)
     assert column(section.ui.caseTable, 1) == ["hold-out", "unlabelled", "labelled", "unlabelled"]
     assert "No label: case 1" in section.ui.dataStatus.text
-    assert section.selectedIDs() == ["case 0", "case 1"]
+    assert section.caseTable.selected() == ["case 0", "case 1"]
     click(section.ui.removeCasesButton)
     assert column(section.ui.caseTable, 0) == ["case 2", "case 3"]
     click(section.ui.clearCasesButton)

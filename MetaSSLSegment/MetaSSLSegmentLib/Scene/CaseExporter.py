@@ -7,6 +7,8 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
+from .CaseNodes import segmentsOf
+
 
 class ExportError(Exception):
     """A node cannot be given to the engine; the text says why and what to do."""
@@ -149,12 +151,6 @@ def _maskOf(segmentationNode, segmentID, grid):
     voxels = vtk_to_numpy(resampled.GetPointData().GetScalars()).reshape(shape)
     # Segments that don't overlap share one labelmap; a mask made of a surface stands alone.
     return voxels == segment.GetLabelValue() if hasVoxels else voxels != 0
-
-
-def segmentsOf(segmentationNode):
-    """(ID, name) of every segment, in order; spaces around names do not count, and without a name the ID is taken."""
-    segmentation = segmentationNode.GetSegmentation()
-    return [(ID, (segmentation.GetSegment(ID).GetName() or "").strip() or ID) for ID in segmentation.GetSegmentIDs()]
 
 
 def _requireLinear(node):

@@ -6,7 +6,8 @@ import qt
 from metassl import MetaSSLError
 from slicer.i18n import tr as _
 
-from .CaseExporter import ExportError, segmentsOf
+from .CaseExporter import ExportError
+from .CaseNodes import segmentsOf
 
 
 class DatasetExport:

@@ -2,8 +2,10 @@ import shutil
 from pathlib import Path
 
 import slicer
-from metassl import Dataset, InputError
+from metassl import Dataset
 from slicer.i18n import tr as _
+
+from .CaseList import isDataset
 
 NAME = "MetaSSLSample"
 
@@ -15,11 +17,7 @@ def sampleDataset():
 
 def sampleIsMade():
     """Whether it is there; dataset.json is written last, and one of another version does not count."""
-    try:
-        Dataset.load(sampleDataset())
-    except InputError:
-        return False
-    return True
+    return isDataset(sampleDataset())
 
 
 def discardUnfinished():

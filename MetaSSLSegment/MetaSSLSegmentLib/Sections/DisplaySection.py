@@ -78,12 +78,6 @@ class DisplaySection(Section):
             self.logic.display.setOpacity(result, self._mode, opacity)
 
     def updateButtons(self):
-        texts = {
-            "segmentation": _("Show the segments over the volume."),
-            "regions": _("Show the four regions over the volume."),
-            "confidence": _("Show the confidence over the volume."),
-            "image": _("Show the volume alone."),
-        }
         result = self.result
         for mode, button in self._buttons.items():
             missing = ""
@@ -91,7 +85,7 @@ class DisplaySection(Section):
                 missing = _("Segment a volume in section 4 first.")
             elif mode != "image" and mode not in result.nodes:
                 missing = _("This result was made without it.")
-            allow(button, missing, texts[mode])
+            allow(button, missing)
 
     def _fillTable(self):
         """One row per class and one for the whole volume: ml, and ml and percent of each region."""

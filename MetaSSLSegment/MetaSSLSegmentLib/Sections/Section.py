@@ -1,5 +1,7 @@
 ROW_HEIGHT = 22
 """Of tables, in pixels."""
+TOOLTIP = "MetaSSL.toolTip"
+"""Property of a button: what it does, as the .ui file says."""
 
 
 class Section:
@@ -15,6 +17,8 @@ class Section:
         self.logic = logic
         self.parameters = None
         self.cases = None
+        self.task = None
+        """The work of this section, when it has any."""
 
     def setParameterNode(self, parameters, cases):
         """Take the choices and cases of a scene, at the start and whenever another scene is there."""
@@ -26,18 +30,16 @@ class Section:
 
     def cleanup(self):
         """Let go of nodes, timers and unfinished work."""
+        if self.task is not None:
+            self.task.abandon()
 
 
-def allow(button, reason, toolTip):
-    """Enable a button, or disable it with the reason as tooltip.
-
-    Args:
-        button: the button.
-        reason: why it cannot be pressed now; "" when it can.
-        toolTip: what it does.
-    """
+def allow(button, reason):
+    """Enable a button, or, when there is a reason not to, disable it and say that in place of its own tooltip."""
+    if button.property(TOOLTIP) is None:
+        button.setProperty(TOOLTIP, button.toolTip)
     button.enabled = not reason
-    button.toolTip = reason or toolTip
+    button.toolTip = reason or button.property(TOOLTIP)
 
 
 def say(label, text, wrong=False):

@@ -25,7 +25,7 @@ class SegmentSection(Section):
         ui.modelBox.connect("currentIndexChanged(int)", self.onModel)
         ui.browseModelButton.connect("clicked(bool)", self.onBrowse)
         ui.applyButton.connect("clicked(bool)", self.onApply)
-        ui.cancelSegmentButton.connect("clicked(bool)", self.onCancel)
+        ui.cancelSegmentButton.connect("clicked(bool)", lambda checked: self.task.cancel())
         ui.batchButton.connect("clicked(bool)", self.onBatch)
         for path in (ui.inputFolderPath, ui.outputFolderPath):
             path.connect("currentPathChanged(QString)", lambda text: self.updateButtons())
@@ -78,8 +78,8 @@ class SegmentSection(Section):
         folders = "" if inFolder and outFolder else _("Choose both folders first.")
         if inFolder and inFolder == outFolder:
             folders = _("The output folder must be another one than the input folder.")
-        allow(ui.applyButton, busy or model or volume or outputs, _("Segment the volume."))
-        allow(ui.batchButton, busy or model or folders, _("Segment every volume of the input folder."))
+        allow(ui.applyButton, busy or model or volume or outputs)
+        allow(ui.batchButton, busy or model or folders)
         ui.cancelSegmentButton.enabled = self.task.isRunning
 
     def _kinds(self):
@@ -147,9 +147,3 @@ class SegmentSection(Section):
         options += [] if "confidence" in kinds else ["--no-confidence"]
         options += ["--keep-largest"] if self.parameters.keepLargest else []
         self.task.run(["predict", self.ui.modelBox.currentData, inputs, "--out", out, *options], done, **listening)
-
-    def onCancel(self, _checked=False):
-        self.task.cancel()
-
-    def cleanup(self):
-        self.task.abandon()

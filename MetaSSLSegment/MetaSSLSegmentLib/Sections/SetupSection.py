@@ -34,12 +34,8 @@ class SetupSection(Section):
         self.ui.installButton.visible = bool(missing)
 
     def updateButtons(self):
-        allow(self.ui.installButton, self.logic.busy(), _("Download and install the missing Python packages."))
-        allow(
-            self.ui.deviceButton,
-            self.logic.busy() or self.logic.notReady(),
-            _("Start the engine once and say on which device it would compute."),
-        )
+        allow(self.ui.installButton, self.logic.busy())
+        allow(self.ui.deviceButton, self.logic.busy() or self.logic.notReady())
 
     def onInstall(self, _checked=False):
         requirements = self.logic.requirements

@@ -68,12 +68,9 @@ class Task:
         self._export.start()
 
     def run(self, arguments, done, **listening):
-        """Start a command of the engine.
+        """Start a command of the engine; ``done`` is called with its last event, and finishes the work or goes on.
 
-        Args:
-            arguments: of the command.
-            done: called with its last event; has to call ``finish`` or to go on with the work.
-            listening: attributes of the EngineListener that are not as usual.
+        ``listening`` are attributes of the EngineListener that are not as usual.
         """
         usual = {
             "progress": self.progress,
@@ -91,12 +88,7 @@ class Task:
             say(self.label, f"{phase}: " + ", ".join(filter(None, (f"{100 * fraction:.0f} %", left, text))))
 
     def cancel(self, graceSeconds=10, text=None):
-        """Stop the work; the engine has some time to end, an export ends at once.
-
-        Args:
-            graceSeconds: until the engine is killed.
-            text: what is shown meanwhile.
-        """
+        """Stop the work: an export at once, the engine within ``graceSeconds``; meanwhile the text is shown."""
         if self._export is not None:
             self._export.cancel()
             self.finish(_("Stopped before the engine was started."))
@@ -106,12 +98,7 @@ class Task:
         self.logic.engine.stop(graceSeconds)
 
     def finish(self, text=None, wrong=False):
-        """End the work: its temporary folder goes, and other work can begin.
-
-        Args:
-            text: how it ended; None leaves what is shown.
-            wrong: whether something went wrong.
-        """
+        """End the work: its temporary folder goes, the text (if any) says how it ended, and other work can begin."""
         wasRunning, self.isRunning, self.isStopping = self.isRunning, False, False
         self._discard()
         showProgress(self.bar)

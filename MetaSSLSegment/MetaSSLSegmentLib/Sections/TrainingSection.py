@@ -16,7 +16,7 @@ MAXIMUM_LOG_LINES = 5000
 
 
 def methodChoices():
-    """(key, text) of the semi-supervised methods, in the engine's order, and supervised training last."""
+    """Key -> text of the methods, in the engine's order; supervised only, the baseline, comes last."""
     texts = {
         "mean-teacher": _("Mean Teacher"),
         "fixmatch": _("FixMatch"),
@@ -26,7 +26,7 @@ def methodChoices():
         "supervised": _("Supervised only"),
     }
     keys = Job.__dataclass_fields__["method"].metadata["choices"]
-    return sorted(((key, texts.get(key, key)) for key in keys), key=lambda choice: choice[0] == "supervised")
+    return {key: texts.get(key, key) for key in sorted(keys, key=lambda key: key == "supervised")}
 
 
 class TrainingSection(Section):
@@ -46,26 +46,22 @@ class TrainingSection(Section):
         self._flushTimer.connect("timeout()", self.logic.curves.flush)
         self._choices = {
             "method": (ui.methodBox, methodChoices()),
-            "budgetKind": (ui.budgetBox, [("minutes", _("minutes")), ("iterations", _("steps"))]),
+            "budgetKind": (ui.budgetBox, {"minutes": _("minutes"), "iterations": _("steps")}),
             "network": (
                 ui.networkBox,
-                [("auto", _("automatic")), ("small", _("small")), ("standard", _("standard")), ("large", _("large"))],
+                {"auto": _("automatic"), "small": _("small"), "standard": _("standard"), "large": _("large")},
             ),
             "device": (
                 ui.deviceBox,
-                [("auto", _("automatic")), ("cpu", _("CPU")), ("cuda", _("NVIDIA GPU")), ("mps", _("Apple GPU"))],
+                {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU"), "mps": _("Apple GPU")},
             ),
             "weights": (
                 ui.weightsBox,
-                [
-                    ("mild", _("mild")),
-                    ("paper", _("as in the article")),
-                    ("released-code", _("as in the released code")),
-                ],
+                {"mild": _("mild"), "paper": _("as in the article"), "released-code": _("as in the released code")},
             ),
         }
         for name, (box, choices) in self._choices.items():
-            fill(box, choices)
+            fill(box, choices.items())
             box.connect("currentIndexChanged(int)", lambda index, name=name: self.onChoice(name))
         fill(ui.chartBox, [("losses", _("losses")), ("regions", _("regions")), ("hold-out", _("hold-out Dice"))])
         ui.runsFolderPath.currentPath = str(self.logic.runs.folder)
@@ -87,8 +83,7 @@ class TrainingSection(Section):
     def showParameters(self):
         """Bring the parameter node's choices into the combo boxes."""
         for name, (box, choices) in self._choices.items():
-            keys = [key for key, _text in choices]
-            value = getattr(self.parameters, name)
+            keys, value = list(choices), getattr(self.parameters, name)
             blocked = box.blockSignals(True)
             box.setCurrentIndex(keys.index(value) if value in keys else 0)
             box.blockSignals(blocked)
@@ -124,9 +119,9 @@ class TrainingSection(Section):
             missing = _("At least one case must be labelled.")
         elif not self.cases.counts()["unlabelled"] and ui.methodBox.currentData != "supervised":
             missing = _("This method needs unlabelled cases. Add some, or choose Supervised only.")
-        allow(ui.startButton, busy or missing, _("Train a new model."))
+        allow(ui.startButton, busy or missing)
         resumable = "" if ui.resumeBox.count else _("There is no training to resume.")
-        allow(ui.resumeButton, busy or resumable, _("Continue this training."))
+        allow(ui.resumeButton, busy or resumable)
         ui.stopButton.enabled = self.task.isRunning
         ui.stopButton.text = _("Stop at once") if self.task.isStopping else _("Stop")
         ui.stopButton.toolTip = (
@@ -225,4 +220,4 @@ class TrainingSection(Section):
 
     def cleanup(self):
         self._flushTimer.stop()
-        self.task.abandon()
+        super().cleanup()
