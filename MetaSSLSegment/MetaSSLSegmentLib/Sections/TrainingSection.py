@@ -55,8 +55,8 @@ class TrainingSection(Section):
                 ui.deviceBox,
                 {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU"), "mps": _("Apple GPU")},
             ),
-            "weights": (
-                ui.weightsBox,
+            "regionWeights": (
+                ui.regionWeightsBox,
                 {"mild": _("mild"), "paper": _("as in the article"), "released-code": _("as in the released code")},
             ),
         }
@@ -92,7 +92,7 @@ class TrainingSection(Section):
         self.ui.iterationsSpin.visible = not minutes
         supervised = self.ui.methodBox.currentData == "supervised"
         self.ui.metasslBox.enabled = not supervised
-        for widget in (self.ui.weightsBox, self.ui.thresholdMemorySpin, self.ui.thresholdCapSpin):
+        for widget in (self.ui.regionWeightsBox, self.ui.thresholdMemorySpin, self.ui.thresholdCapSpin):
             widget.enabled = not supervised and self.parameters.metasslLoss
 
     def onChoice(self, name):
