@@ -87,7 +87,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def enter(self):
-        """Look again at what may have changed while another module was open."""
+        """Refresh what may have changed while another module was open."""
         self.setupSection.refresh()
         self.trainingSection.refreshRuns()
         self.segmentSection.refreshModels()
@@ -106,7 +106,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.sections = []
 
     def onSceneChanged(self, caller, event):
-        """Another scene is there: its choices, cases and results."""
+        """Show the choices, cases and results of the new scene."""
         self.initializeParameterNode()
 
     def initializeParameterNode(self):
@@ -132,7 +132,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class MetaSSLSegmentLogic(ScriptedLoadableModuleLogic):
-    """Holds what the sections share: the engine, the runs, the ways from nodes to files and back."""
+    """Holds what the sections share: the engine, the runs, and what turns nodes into files and files into nodes."""
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
@@ -158,17 +158,17 @@ class MetaSSLSegmentLogic(ScriptedLoadableModuleLogic):
         return str(Path(documents) / "MetaSSL")
 
     def setRunsFolder(self, path):
-        """Keep trainings somewhere else from now on, also after a restart."""
+        """Keep trainings in another folder from now on, also after a restart."""
         self.runs = Runs(path or self.defaultRunsFolder())
         slicer.app.userSettings().setValue(RUNS_SETTING, str(self.runs.folder))
 
     def claim(self, reason):
-        """Take the engine for a piece of work; until ``release`` the other buttons say the reason."""
+        """Take the engine for a Task; until ``release`` the other buttons give the reason."""
         self._claim = reason
         self.tellSections()
 
     def release(self):
-        """The piece of work has ended."""
+        """The Task has ended."""
         self._claim = ""
         self.tellSections()
 
@@ -186,5 +186,5 @@ class MetaSSLSegmentLogic(ScriptedLoadableModuleLogic):
 
     @staticmethod
     def log(line):
-        """The engine's words for people go to Slicer's log file too."""
+        """Write the engine's log lines to Slicer's log too."""
         logging.info("MetaSSL: %s", line)

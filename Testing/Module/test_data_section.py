@@ -260,7 +260,7 @@ def test_roles_of_selected_cases_change_and_stay_selected(section, tmp_path):
     section.ui.roleBox.setCurrentIndex(section.ui.roleBox.findData("hold-out"))
     click(section.ui.setRoleButton)
     assert column(section.ui.caseTable, 1) == ["hold-out", "unlabelled", "labelled", "unlabelled"]
-    assert "No label: case 1" in section.ui.dataStatus.text
+    assert "No annotation: case 1" in section.ui.dataStatus.text
     assert section.caseTable.selected() == ["case 0", "case 1"]
     click(section.ui.removeCasesButton)
     assert column(section.ui.caseTable, 0) == ["case 2", "case 3"]
@@ -275,7 +275,7 @@ def test_classes_are_renamed_in_the_table(section, tmp_path):
     section.ui.classTable.item(0, 1).setText(" core ")
     assert column(section.ui.classTable, 1) == ["core", "tract"] and section.cases.classes[0]["name"] == "core"
     section.ui.classTable.item(1, 1).setText("core")
-    assert "'core' is no new class name" in section.ui.dataStatus.text
+    assert "'core' is not a new class name" in section.ui.dataStatus.text
     assert column(section.ui.classTable, 1) == ["core", "tract"]
 
 

@@ -432,10 +432,10 @@ def test_a_volume_that_changed_during_its_segmentation_gets_no_result(tmp_path):
     engineResult(tmp_path, volume, np.ones((4, 5, 6), np.uint8) * 3)
     count = nodesByClass()
     slicer.util.updateVolumeFromArray(volume, np.zeros((2, 5, 6), np.int16))
-    with pytest.raises(LoadError, match="another size now"):
+    with pytest.raises(LoadError, match="has changed since"):
         ResultLoader().load(volume, tmp_path, "volume", CLASSES)
     volume.SetAndObserveImageData(None)
-    with pytest.raises(LoadError, match="another size now"):
+    with pytest.raises(LoadError, match="has changed since"):
         ResultLoader().load(volume, tmp_path, "volume", CLASSES)
     assert nodesByClass() == count
 

@@ -119,7 +119,7 @@ class CaseList:
         free = [value for value in range(1, 256) if value not in taken]
         if len(new) > len(free):
             raise InputError(
-                _("{name} has too many segments: a model can have 255 classes.").format(
+                _("{name} has too many segments: a model can have at most 255 classes.").format(
                     name=segmentationNode.GetName()
                 ),
                 _("Give segments of the same kind the same name."),
@@ -149,7 +149,7 @@ class CaseList:
         """Give cases another role.
 
         Raises:
-            InputError: a case without a label cannot be labelled or hold-out; the others have the role then.
+            InputError: a case without an annotation cannot be labelled or hold-out; the others get the role.
         """
         if role not in ROLES:
             raise ValueError(f"unknown role {role!r}")
@@ -165,12 +165,12 @@ class CaseList:
         self._save()
         if without:
             raise InputError(
-                _("No label: {cases}.").format(cases=", ".join(without[:5]) + (" ..." if len(without) > 5 else "")),
-                _("Only cases with a label can be labelled or hold-out."),
+                _("No annotation: {cases}.").format(cases=", ".join(without[:5]) + (" ..." if without[5:] else "")),
+                _("Only cases with an annotation can be labelled or hold-out."),
             )
 
     def remove(self, ids):
-        """Take cases out of the list; files and nodes stay. Classes that only these cases had go with them."""
+        """Remove cases from the list; files and nodes are kept. Classes that only these cases had go with them."""
         for row in self.rows:
             if row.id in ids:
                 self._dropNodes(row)
@@ -191,7 +191,7 @@ class CaseList:
         """
         name = name.strip()
         if not name or any(c["name"] == name and c["value"] != value for c in self.classes):
-            raise InputError(_("'{name}' is no new class name.").format(name=name), _("Choose a name of its own."))
+            raise InputError(_("'{name}' is not a new class name.").format(name=name), _("Choose another name."))
         for c in self.classes:
             if c["value"] == value:
                 for row in self.rows:
@@ -255,7 +255,7 @@ class CaseList:
         classes = [SegmentClass(c["name"], c["value"], tuple(c["colour"]), c.get("terminology")) for c in self.classes]
         if not classes:
             raise InputError(
-                _("No case has a label, so there is nothing to learn."),
+                _("No case has an annotation, so there is nothing to learn from."),
                 _("Add at least one case with a label file or a segmentation."),
             )
         return Dataset(self.name, tuple(self.channels), tuple(classes), tuple(cases), self.ignoreValue)

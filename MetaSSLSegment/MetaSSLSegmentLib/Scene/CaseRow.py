@@ -15,7 +15,7 @@ class CaseRow:
         id: unique name.
         role: one of ``metassl.ROLES``.
         images: a path per channel; empty when the case is in the scene.
-        label: path of the annotation, or None.
+        label: path of the label file, or None.
         nodes: number of the node references ``caseVolumeN`` and ``caseSegmentationN`` when the case is in the scene.
         size, spacing: voxels and mm, (i, j, k); empty until the case was checked.
         labels: names of the classes that its annotation holds.
@@ -65,7 +65,7 @@ def _rowOf(content):
     """A CaseRow of a scene file.
 
     Raises:
-        ValueError, TypeError, InputError: it is none.
+        ValueError, TypeError, InputError: it is not one.
     """
     row = CaseRow(**content)
     _texts([row.id, row.role, row.severity, row.status])
@@ -84,7 +84,7 @@ def _classOf(content):
     """A class of a scene file, as dictionary.
 
     Raises:
-        ValueError, TypeError, KeyError, InputError: it is none.
+        ValueError, TypeError, KeyError, InputError: it is not one.
     """
     described = SegmentClass(content["name"], content["value"], tuple(content["colour"]), content.get("terminology"))
     _texts([described.name] if described.terminology is None else [described.name, described.terminology])
@@ -95,7 +95,7 @@ def _texts(values):
     """A list of texts of a scene file.
 
     Raises:
-        ValueError, TypeError: it is none, or holds half characters, which neither Qt nor VTK takes.
+        ValueError, TypeError: it is not one, or holds unpaired surrogates, which neither Qt nor VTK accepts.
     """
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise TypeError("not a list of texts")

@@ -87,7 +87,7 @@ class DatasetExport:
             return image, None
         if segmentation is None:
             raise ExportError(
-                _("The segmentation of case {case} is not in the scene any more. Make it unlabelled.").format(
+                _("The segmentation of case {case} is not in the scene any more. Set its role to unlabelled.").format(
                     case=row.id
                 )
             )

@@ -84,7 +84,7 @@ class RegionDisplay:
                 self._legend(nodes[kind], names=kind == "regions").SetVisibility(True)
 
     def setOpacity(self, result, mode, opacity):
-        """Change the overlay's opacity, leaving everything else."""
+        """Change the overlay's opacity and nothing else."""
         if mode == "segmentation" and mode in result.nodes:
             result.nodes[mode].CreateDefaultDisplayNodes()
             result.nodes[mode].GetDisplayNode().SetOpacity2DFill(opacity)

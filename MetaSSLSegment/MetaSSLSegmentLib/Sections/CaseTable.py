@@ -19,7 +19,7 @@ class CaseTable:
     def __init__(self, table, selectionChanged):
         self.table = table
         self.selectionChanged = selectionChanged
-        setUpTable(table, (_("Case"), _("Role"), _("Size"), _("Spacing (mm)"), _("Labels"), _("Status")))
+        setUpTable(table, (_("Case"), _("Role"), _("Size"), _("Spacing (mm)"), _("Classes"), _("Status")))
         table.horizontalHeader().setStretchLastSection(True)
         table.connect("itemSelectionChanged()", selectionChanged)
 

@@ -15,7 +15,7 @@ from .Task import Task
 
 
 class DataSection(Section):
-    """Choosing the cases and classes that a model is trained on."""
+    """Choose the cases and classes that a model is trained on."""
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
@@ -188,6 +188,6 @@ class DataSection(Section):
         bad, odd = severities.count("excluded"), severities.count("warning")
         if not bad and not odd:
             return _("{summary}: all can be used.").format(summary=self.summary())
-        return _("{summary}. {bad} cannot be used and {odd} need a look: see the column Status.").format(
+        return _("{summary}. {bad} cannot be used and {odd} need a look: see the Status column.").format(
             summary=self.summary(), bad=bad, odd=odd
         )

@@ -54,7 +54,7 @@ class DisplaySection(Section):
             self.show(self._mode if self._mode in result.nodes else next(iter(result.nodes)))
 
     def showNewest(self):
-        """After a volume was segmented: its regions, or what there is."""
+        """Show the segmentation of the newest result, or what it has instead."""
         self.refresh()
         result = self.result
         if result is not None:
@@ -84,7 +84,7 @@ class DisplaySection(Section):
             if result is None:
                 missing = _("Segment a volume in section 4 first.")
             elif mode != "image" and mode not in result.nodes:
-                missing = _("This result was made without it.")
+                missing = _("This result does not include it.")
             allow(button, missing)
 
     def _fillTable(self):

@@ -77,7 +77,7 @@ class SegmentSection(Section):
         inFolder, outFolder = (str(path.currentPath or "") for path in (ui.inputFolderPath, ui.outputFolderPath))
         folders = "" if inFolder and outFolder else _("Choose both folders first.")
         if inFolder and inFolder == outFolder:
-            folders = _("The output folder must be another one than the input folder.")
+            folders = _("The output folder must not be the input folder.")
         allow(ui.applyButton, busy or model or volume or outputs)
         allow(ui.batchButton, busy or model or folders)
         ui.cancelSegmentButton.enabled = self.task.isRunning

@@ -7,7 +7,7 @@ from .Task import Task
 
 
 class SetupSection(Section):
-    """What is installed, what is missing, one button, and the device."""
+    """See what is installed, install what is missing, and check the device."""
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
@@ -24,7 +24,7 @@ class SetupSection(Section):
         missing = self.logic.requirements.missing
         lines = [f"{name} {version}" for name, version in self.logic.requirements.installed.items()]
         if self.logic.requirements.needsRestart:
-            say(self.ui.packagesText, _("Installed. Restart Slicer to go on."))
+            say(self.ui.packagesText, _("Installed. Restart Slicer to continue."))
         elif missing:
             say(self.ui.packagesText, _("Missing: {names}.").format(names=", ".join(missing)), wrong=True)
         else:
@@ -41,7 +41,7 @@ class SetupSection(Section):
         requirements = self.logic.requirements
         question = _(
             "These packages will be downloaded and installed into Slicer's Python: {names}. PyTorch alone can take "
-            "several GB on a computer with an NVIDIA GPU. Go on?"
+            "several GB on a computer with an NVIDIA GPU. Continue?"
         ).format(names=", ".join(requirements.missing))
         if not slicer.util.confirmOkCancelDisplay(question):
             return

@@ -125,7 +125,7 @@ class TrainingSection(Section):
         ui.stopButton.enabled = self.task.isRunning
         ui.stopButton.text = _("Stop at once") if self.task.isStopping else _("Stop")
         ui.stopButton.toolTip = (
-            _("End the engine now. What was saved last stays, and the training can be resumed.")
+            _("End the engine now. The last checkpoint is kept, and the training can be resumed from it.")
             if self.task.isStopping
             else _("Finish the step, save the model and stop. The training can be resumed.")
         )
@@ -180,7 +180,7 @@ class TrainingSection(Section):
         if self.task.isStopping:
             self.logic.engine.kill()
         else:
-            self.task.cancel(120, _("Stopping: the step is finished and the model saved..."))
+            self.task.cancel(120, _("Stopping: finishing the step and saving the model..."))
 
     def _onDone(self, event):
         text = _("Finished: {steps} steps in {time}.").format(
@@ -196,7 +196,7 @@ class TrainingSection(Section):
         self.task.finish(text.format(steps=event.get("iterations")) + self._outcome(event))
 
     def _outcome(self, event):
-        """What is worth knowing of the trained model: hold-out Dice, annotations to look at."""
+        """What is worth knowing of the trained model: hold-out Dice, doubted cases."""
         text = ""
         holdOut = event.get("hold_out")
         if holdOut:
@@ -204,7 +204,7 @@ class TrainingSection(Section):
                 mean=holdOut["mean_dice"], cases=holdOut["cases"]
             )
         if self._doubted:
-            text += " " + _("Look at the annotation of {cases}: it disagrees with the others.").format(
+            text += " " + _("Doubted: {cases}. The model contradicts their annotations; check them.").format(
                 cases=", ".join(self._doubted)
             )
         return text
