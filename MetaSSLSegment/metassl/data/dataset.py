@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 
 from ..errors import InputError
@@ -28,6 +29,27 @@ COLOURS = (
     (78, 63, 0),
 )
 """Default class colours (RGB, 0-255), repeated when there are more classes."""
+
+
+def unique_names(names: Iterable[str], taken: Iterable[str] = (), longest: int = 100) -> list[str]:
+    """Case ids, and so file names, from any texts: usable on every system, and no two equal whatever their capitals.
+
+    Runs of characters that a file name cannot have become ``_``, equal names are numbered: a, a-2, a-3. What has no
+    usable character is called "case".
+
+    Args:
+        names: in order; the first of equal ones keeps its name.
+        taken: names that are given already.
+        longest: characters of a name, its number included; a system's limit is about 250 bytes with all endings.
+    """
+    used = {name.casefold() for name in taken}
+    unique = []
+    for name in names:
+        base = re.sub(f"{NOT_IN_NAMES}+", "_", name)[:longest].strip(". ") or "case"
+        candidates = (base[: longest - len(end)] + end for end in chain([""], (f"-{n}" for n in count(2))))
+        unique.append(next(candidate for candidate in candidates if candidate.casefold() not in used))
+        used.add(unique[-1].casefold())
+    return unique
 
 
 @dataclass(frozen=True)
