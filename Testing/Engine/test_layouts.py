@@ -212,7 +212,7 @@ def test_colliding_ids_are_made_unique(tmp_path):
     write(source / "images" / "a.nrrd", grey(1))
     write(source / "images" / "A.mha", grey(2))
     ids = [case.id for case in prepare(source)[0].cases]
-    assert len({case_id.casefold() for case_id in ids}) == 3 and {"a_2", "a_3"} & set(ids)
+    assert len({case_id.casefold() for case_id in ids}) == 3 and {"a-2", "a-3"} & set(ids)
 
 
 def test_a_dataset_json_of_metassl_in_the_folder_is_no_description(tmp_path):

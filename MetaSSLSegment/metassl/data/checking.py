@@ -12,9 +12,7 @@ import SimpleITK as sitk
 from ..errors import InputError, Stopped
 from .dataset import IGNORE, Case, Dataset
 from .images import patient_axes
-from .reading import UnusableCase, distinct_values, read_images, read_label, read_label_with_fixes
-
-__all__ = ["Problem", "Report", "check_dataset", "read_images", "read_label"]
+from .reading import UnusableCase, distinct_values, read_images, read_label_with_fixes
 
 MANY_VOXELS = 200_000_000
 """Larger volumes are warned of."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ..data.dataset import COLOURS, NOT_IN_NAMES, Case, Dataset, SegmentClass
+from ..data.dataset import COLOURS, Case, Dataset, SegmentClass, unique_names
 from ..data.images import dicom_series, is_image_file, read_header, stem
-from ..data.reading import Segment, label_values, read_segments
+from ..data.reading import label_values
 from ..data.roles import choose_roles
+from ..data.segmentations import Segment, name_key, read_segments
 from ..errors import InputError, first_few
 from ..files import read_json
 
@@ -100,7 +101,7 @@ def prepare(
             label=None if found.label is None else str(found.label),
             role="unlabelled" if found.label is None else "hold-out" if found.test else "labelled",
         )
-        for case_id, found in zip(_unique_ids(found.name for found in layout.cases), layout.cases)
+        for case_id, found in zip(unique_names((case.name for case in layout.cases), longest=200), layout.cases)
     )
     notes = [f"{source} is read as {layout.name}.", *layout.notes, *_test_notes(cases, layout.cases)]
     if roles:
@@ -422,10 +423,10 @@ def _segment_classes(segments: Mapping[Path, list[Segment]]) -> list[SegmentClas
             layered += [(path, segment) for segment in listed]
             continue
         for segment in listed:
-            same_name = classes.setdefault(_key(segment), (path, segment))
+            same_name = classes.setdefault(name_key(segment.name), (path, segment))
             same_value = by_value.setdefault(segment.value, (path, segment))
             for other_path, other in (same_name, same_value):
-                if (_key(other), other.value) != (_key(segment), segment.value):
+                if (name_key(other.name), other.value) != (name_key(segment.name), segment.value):
                     raise InputError(
                         f"{other_path} has the segment {other.name!r} with the value {other.value}, {path} has "
                         f"{segment.name!r} with the value {segment.value}; a class has one name and one value in "
@@ -433,33 +434,14 @@ def _segment_classes(segments: Mapping[Path, list[Segment]]) -> list[SegmentClas
                         "Export the segmentations as labelmaps with one colour table for all cases.",
                     )
     for path, segment in layered:
-        if _key(segment) not in classes:
+        if name_key(segment.name) not in classes:
             free = next(v for v in (segment.value, *range(1, 256)) if v not in by_value)
-            classes[_key(segment)] = by_value[free] = path, replace(segment, value=free)
+            classes[name_key(segment.name)] = by_value[free] = path, replace(segment, value=free)
     found = sorted((segment for _, segment in classes.values()), key=lambda segment: segment.value)
     return [
         SegmentClass(s.name.strip(), s.value, s.colour or COLOURS[n % len(COLOURS)], s.terminology)
         for n, s in enumerate(found)
     ]
-
-
-def _key(segment: Segment) -> str:
-    return segment.name.strip().casefold()
-
-
-def _unique_ids(names: Iterable[str]) -> list[str]:
-    """File names without what a file name must not have, numbered where they would be equal."""
-    ids: list[str] = []
-    taken: set[str] = set()
-    for name in names:
-        base = re.sub(NOT_IN_NAMES, "_", name).strip(". ") or "case"
-        case_id, number = base, 1
-        while case_id.casefold() in taken:
-            number += 1
-            case_id = f"{base}_{number}"
-        taken.add(case_id.casefold())
-        ids.append(case_id)
-    return ids
 
 
 def _test_notes(cases: Sequence[Case], found: Sequence[_Found]) -> list[str]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from ..data.checking import read_images, read_label
 from ..data.dataset import IGNORE, Case, Dataset
 from ..data.images import volume_header
+from ..data.reading import read_images, read_label
 from ..errors import InputError, Stopped
 from ..job import Job
 from .plan import Intensity, NetworkPlan, Plan

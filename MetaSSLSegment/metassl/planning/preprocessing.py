@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..data.checking import read_images, read_label
 from ..data.dataset import IGNORE, Case, Dataset
 from ..data.images import image_like, volume_header
+from ..data.reading import read_images, read_label
 from ..errors import DiskError, InputError, Stopped
 from ..files import read_json, replacing, write_json
 from .plan import Intensity, Plan
