@@ -203,8 +203,4 @@ def image_like(array: np.ndarray, grid: sitk.Image) -> sitk.Image:
 
 def resample_onto(image: sitk.Image, target: sitk.Image, interpolator: int, *, extend: bool = False) -> sitk.Image:
     """The image on the grid of the target; beyond the image lies 0, with ``extend`` the value of the nearest voxel."""
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetReferenceImage(target)
-    resampler.SetInterpolator(interpolator)
-    resampler.SetUseNearestNeighborExtrapolator(extend)
-    return resampler.Execute(image)
+    return sitk.Resample(image, target, sitk.Transform(), interpolator, 0, image.GetPixelID(), extend)

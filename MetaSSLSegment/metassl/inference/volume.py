@@ -16,7 +16,7 @@ from ..devices import autocast, inference_precision, is_out_of_memory
 from ..errors import OutOfMemoryError, Stopped
 from ..networks.instance_norm import move_to_device
 from ..planning.plan import Plan
-from ..planning.preprocessing import to_grid
+from ..planning.resampling import to_grid
 from ..ssl.methods import Method
 from .decisions import decide_voxels
 from .model import Model
