@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from metassl.data.dataset import Case
-from metassl.data.geometry import REMEDIES, geometry_problem
+from metassl.data.geometry import GEOMETRY_REMEDIES, geometry_problem
 from metassl.data.images import covers, geometry_distance, overlap, patient_axes, resample_onto, write_image
 from metassl.data.reading import UnusableCase, read_images
 from volumes import grey, write, write_dicom
@@ -76,7 +76,7 @@ def test_half_a_degree_of_tilt_is_refused():
 )
 def test_what_is_wrong_is_said(spacing, direction, origin, code, text):
     assert geometry_problem(spacing, direction, origin) == (code, text)
-    assert REMEDIES[code]
+    assert GEOMETRY_REMEDIES[code]
 
 
 # ---- files

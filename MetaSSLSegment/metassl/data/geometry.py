@@ -13,7 +13,7 @@ A header that rounds directions to 4 decimals is off by less than 2e-4, a gantry
 results are NIfTI files, which know right angles only: there a voxel at the end of a row of 500 may lie half a voxel
 from where it was, which is as exact as the voxels of a label are.
 """
-REMEDIES = {
+GEOMETRY_REMEDIES = {
     "spacing": "Correct the spacing (Slicer: Volumes module, Volume information) and save it again.",
     "direction": "Correct the orientation in the file's header and save it again.",
     "shear": "Resample it onto a grid with right angles (Slicer: module Resample Scalar/Vector/DWI Volume).",
@@ -38,7 +38,7 @@ def geometry_problem(
         origin: mm.
 
     Returns:
-        A key of ``REMEDIES``, and what the volume "has", for a message.
+        A key of ``GEOMETRY_REMEDIES``, and what the volume "has", for a message.
     """
     if not np.all(np.isfinite(spacing)) or np.min(spacing) <= 0:
         return "spacing", f"the impossible voxel spacing {' x '.join(f'{s:g}' for s in spacing)} mm"

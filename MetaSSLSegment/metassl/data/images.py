@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..files import replacing
-from .geometry import REMEDIES
+from .geometry import GEOMETRY_REMEDIES
 
 SUFFIXES = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """File name endings of the volumes that MetaSSL looks for in folders, longest first."""
@@ -105,7 +105,7 @@ def _is_whole(path: Path) -> bool:
 def _unreadable(path: Path | str, error: RuntimeError) -> InputError:
     reason = str(error).strip().splitlines()[-1].strip()
     if "orthonormal" in reason:  # ITK's word for a NIfTI matrix that shears
-        return InputError(f"{path} has axes that are not at right angles.", REMEDIES["shear"])
+        return InputError(f"{path} has axes that are not at right angles.", GEOMETRY_REMEDIES["shear"])
     return InputError(
         f"{path} cannot be read as an image: {reason}", "The file is damaged or of an unknown format; export it again."
     )

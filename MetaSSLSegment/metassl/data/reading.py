@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError
+from ..errors import InputError, first_few
 from .dataset import Case, Dataset
-from .geometry import REMEDIES, geometry_problem
+from .geometry import GEOMETRY_REMEDIES, geometry_problem
 from .images import (
     covers,
     geometry_distance,
@@ -32,13 +32,38 @@ THINNEST = 4
 """Smallest size of a volume along any axis, in voxels."""
 CHANNEL_TOLERANCE = 0.1
 """Channels of a case may lie this many voxels apart (rounded headers)."""
+REMEDIES = {
+    "missing-file": "Put the file back, or make dataset.json again.",
+    "missing-channel": "Add the missing channel, or set the case's role to ignored.",
+    "2d": "Use the whole 3D volume.",
+    "4d": "Export one 3D volume (one time point) per file.",
+    "vector": "Export it as a grey-value volume; a segmentation as a labelmap.",
+    "huge": "Crop it to the region of interest, or resample it to a coarser grid.",
+    "tiny": "Use the whole volume, not a slice of it.",
+    **GEOMETRY_REMEDIES,
+    "channel-geometry": "Resample all channels of the case onto the grid of the first.",
+    "not-finite": "Export it again, or replace those voxels by the background value.",
+    "constant": "Export it again, or leave the case out.",
+    "label-not-whole": "Export it again with nearest-neighbour interpolation.",
+    "label-values": "Correct the label, or add these values as classes to dataset.json.",
+    "label-geometry": "Export the label again on the grid of the image; when the voxels correspond, copy the image's "
+    "origin, spacing and directions to it.",
+    "overlap": "Remove the overlap in Slicer's Segment Editor (Logical operators: subtract) and save it again.",
+}
+"""Every rule by its code, and what to do when a file breaks it."""
 
 
 class UnusableCase(InputError):
-    """A case that must not be used; ``code`` is a short name of the rule that it breaks."""
+    """A case that must not be used.
 
-    def __init__(self, code: str, message: str, hint: str):
-        super().__init__(message, hint)
+    Args:
+        code: short name of the rule that it breaks, in ``REMEDIES`` or "unreadable".
+        message: what is wrong, naming the file.
+        hint: the rule's remedy when empty.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = ""):
+        super().__init__(message, hint or REMEDIES[code])
         self.code = code
 
 
@@ -68,9 +93,7 @@ def read_images(case: Case) -> list[sitk.Image]:
         _require_contrast(channel, path)
         if not same_geometry(channels[0], channel, CHANNEL_TOLERANCE):
             raise UnusableCase(
-                "channel-geometry",
-                f"The channels {case.images[0]} and {path} do not lie on the same grid.",
-                "Resample all channels of the case onto the grid of the first.",
+                "channel-geometry", f"The channels {case.images[0]} and {path} do not lie on the same grid."
             )
         channel.CopyInformation(channels[0])
     return channels
@@ -105,11 +128,7 @@ def read_label_with_fixes(path: Path | str, dataset: Dataset, image: sitk.Image)
         fixes += [Fix("label-name", sentence) for sentence in renamed]
         found = _class_indices(array, meaning, {s.value: s.name for s in here}, path)
         if layer and np.any((found != 0) & (indices != 0)):
-            raise UnusableCase(
-                "overlap",
-                f"{path} has overlapping segments; a voxel can have one class only.",
-                "Remove the overlap in Slicer's Segment Editor (Logical operators: subtract) and save it again.",
-            )
+            raise UnusableCase("overlap", f"{path} has overlapping segments; a voxel can have one class only.")
         indices = np.maximum(indices, found)
     label, moved = _fit_label(image_like(indices, stored), image, path, cropped=bool(segments))
     return sitk.GetArrayFromImage(label), fixes + moved
@@ -129,9 +148,7 @@ def _require_channels(case: Case) -> None:
     for number, path in enumerate(case.images, 1):
         if not Path(path).exists():
             raise UnusableCase(
-                "missing-channel",
-                f"Channel {number} of {len(case.images)} is missing: {path} does not exist.",
-                "Add the file, or set the case's role to ignored.",
+                "missing-channel", f"Channel {number} of {len(case.images)} is missing: {path} does not exist."
             )
 
 
@@ -140,9 +157,7 @@ def _read_channels(path: str, count: int) -> list[sitk.Image]:
     image = _open(path, count)
     if min(image.GetSize()[:3]) < THINNEST:
         raise UnusableCase(
-            "tiny",
-            f"{path} has {_size(image)} voxels; at least {THINNEST} along every axis are needed.",
-            "Use the whole volume, not a slice of it.",
+            "tiny", f"{path} has {_size(image)} voxels; at least {THINNEST} along every axis are needed."
         )
     if image.GetDimension() == 4:
         size = [*image.GetSize()[:3], 0]
@@ -171,7 +186,7 @@ def _open(path: Path | str, count: int) -> sitk.Image:
     """Read a file or DICOM folder that holds ``count`` volumes; what can be refused by its header is not read."""
     path = Path(path)
     if not path.exists():
-        raise UnusableCase("missing-file", f"{path} does not exist.", "Put the file back, or make dataset.json again.")
+        raise UnusableCase("missing-file", f"{path} does not exist.")
     with _refuse_unreadable():
         if path.is_file():
             header = read_header(path)
@@ -197,31 +212,19 @@ def _refuse_unreadable() -> Iterator[None]:
 def _require_volumes(path: Path | str, size: tuple[int, ...], components: int, count: int) -> None:
     """Refuse what is not ``count`` 3D volumes: along the fourth axis, or as components of a voxel."""
     if len(size) < 3:
-        raise UnusableCase("2d", f"{path} is a 2D image; MetaSSL segments volumes.", "Use the whole 3D volume.")
+        raise UnusableCase("2d", f"{path} is a 2D image; MetaSSL segments volumes.")
     volumes = int(np.prod(size[3:], dtype=np.int64)) * components
     if volumes == 1 < count:
-        raise UnusableCase(
-            "missing-channel",
-            f"{path} holds one channel, but the data set has {count}.",
-            "Give the case all channels, or set its role to ignored.",
-        )
+        raise UnusableCase("missing-channel", f"{path} holds one channel, but the data set has {count}.")
     if len(size) > 3 and (volumes != count or components > 1):
-        raise UnusableCase(
-            "4d",
-            f"{path} is {len(size)}D with {volumes} volumes, expected {count}.",
-            "Export one 3D volume (one time point) per file.",
-        )
+        raise UnusableCase("4d", f"{path} is {len(size)}D with {volumes} volumes, expected {count}.")
     if volumes != count:
         raise UnusableCase(
-            "vector",
-            f"{path} has {components} values per voxel (a colour, complex or vector image), expected {count}.",
-            "Export it as a grey-value volume; a segmentation as a labelmap.",
+            "vector", f"{path} has {components} values per voxel (a colour, complex or vector image), expected {count}."
         )
     if np.prod(size[:3], dtype=np.int64) > MOST_VOXELS:
         raise UnusableCase(
-            "huge",
-            f"{path} has {' x '.join(map(str, size[:3]))} voxels, more than {MOST_VOXELS / 1e9:g} billion.",
-            "Crop it to the region of interest or resample it to a coarser grid.",
+            "huge", f"{path} has {' x '.join(map(str, size[:3]))} voxels, more than {MOST_VOXELS / 1e9:g} billion."
         )
 
 
@@ -230,22 +233,16 @@ def _require_geometry(path: Path | str, source: sitk.Image | sitk.ImageFileReade
     direction = np.array(source.GetDirection()).reshape(axes, axes)[:3, :3]
     # a fourth axis has no length that matters
     if problem := geometry_problem(source.GetSpacing()[:3], direction, source.GetOrigin()[:3]):
-        raise UnusableCase(problem[0], f"{path} has {problem[1]}.", REMEDIES[problem[0]])
+        raise UnusableCase(problem[0], f"{path} has {problem[1]}.")
 
 
 def _require_contrast(image: sitk.Image, path: str) -> None:
     voxels = sitk.GetArrayViewFromImage(image)
     low, high = float(voxels.min()), float(voxels.max())
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise UnusableCase(
-            "not-finite",
-            f"{path} has voxels that are not numbers (NaN) or infinite.",
-            "Export it again, or replace those voxels by the background value.",
-        )
+        raise UnusableCase("not-finite", f"{path} has voxels that are not numbers (NaN) or infinite.")
     if low == high:
-        raise UnusableCase(
-            "constant", f"{path} is constant: every voxel is {low:g}.", "Export it again, or leave the case out."
-        )
+        raise UnusableCase("constant", f"{path} is constant: every voxel is {low:g}.")
 
 
 def _layers(image: sitk.Image, path: Path | str) -> tuple[list[np.ndarray], list[Fix]]:
@@ -257,7 +254,6 @@ def _layers(image: sitk.Image, path: Path | str) -> tuple[list[np.ndarray], list
             raise UnusableCase(
                 "label-not-whole",
                 f"{path} has values that are not whole numbers; a label must not be interpolated or a probability.",
-                "Export it again with nearest-neighbour interpolation.",
             )
         array = array.astype(np.int32)
         fixes.append(Fix("label-float", "The label has floating-point voxels that are whole numbers; they are used."))
@@ -278,11 +274,7 @@ def _class_indices(array: np.ndarray, meaning: dict[int, int], names: dict[int, 
         f"{value} ({names[value]})" if value in names else str(value) for value in values if value not in meaning
     ]
     if unknown:
-        raise UnusableCase(
-            "label-values",
-            f"{path} has values outside the classes: {', '.join(unknown[:10])}{', ...' if len(unknown) > 10 else ''}.",
-            "Correct the label, or add these values as classes to dataset.json.",
-        )
+        raise UnusableCase("label-values", f"{path} has values outside the classes: {first_few(unknown)}.")
     indices = np.zeros(array.shape, np.uint8)
     for value in values:
         if meaning[value]:
@@ -305,8 +297,6 @@ def _fit_label(label: sitk.Image, image: sitk.Image, path: Path | str, cropped: 
             "label-geometry",
             f"{path} {apart}: {_size(label)} voxels from {_point(label)} mm, "
             f"the image {_size(image)} voxels from {_point(image)} mm.",
-            "Export the label again with the image as reference geometry; when the voxels correspond, copy the "
-            "image's origin, spacing and directions to it.",
         )
     if label.GetSize() == image.GetSize():
         what = f"The label's header differs from the image's by {geometry_distance(image, label):.2g} voxels"
