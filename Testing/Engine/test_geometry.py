@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 from metassl.data.dataset import Case
 from metassl.data.geometry import GEOMETRY_REMEDIES, geometry_problem
-from metassl.data.images import covers, geometry_distance, overlap, patient_axes, resample_onto, write_image
+from metassl.data.images import covers, geometry_distance, overlaps, patient_axes, resample_onto, write_image
 from metassl.data.reading import UnusableCase, read_images
 from volumes import grey, write, write_dicom
 
@@ -159,7 +159,7 @@ def test_volumes_cover_and_overlap_each_other():
     inside, beside, away = (sitk.Image(2, 2, 2, sitk.sitkUInt8) for _ in range(3))
     inside.SetOrigin((2.5, 3.5, 4.5)), beside.SetOrigin((3.5, 0, 0)), away.SetOrigin((4, 0, 0))
     assert [covers(grid, image) for image in (inside, beside, away)] == [True, False, False]
-    assert [overlap(image, grid) for image in (inside, beside, away)] == [True, True, False]
+    assert [overlaps(image, grid) for image in (inside, beside, away)] == [True, True, False]
 
 
 @pytest.mark.parametrize(("extend", "beyond"), [(False, 0), (True, 7)])

@@ -9,7 +9,7 @@ from metassl.data.checking import check_dataset
 from metassl.data.dataset import COLOURS, Dataset
 from metassl.errors import InputError
 from metassl.layouts.prepare import prepare
-from metassl.layouts.recognise import ACCEPTED, LAYOUTS, recognise
+from metassl.layouts.recognise import ACCEPTED, LAYOUTS, recognise_layout
 from volumes import SIZE, grey, label, segments, write, write_dicom
 
 
@@ -115,12 +115,12 @@ def test_a_case_without_a_channel_is_left_out(tmp_path):
     (source / "imagesTr" / "b_0001.nii.gz").unlink()
     dataset, notes = prepare(source)
     assert list(roles_of(dataset)) == ["a", "t"]
-    assert "Case b misses the channel(s) T2 and is left out." in notes
+    assert "Case b lacks the channel(s) T2 and is left out." in notes
 
 
 def test_no_case_with_all_channels(tmp_path):
     source = nnunet(tmp_path, channel_names={"0": "T1", "1": "T2", "2": "FLAIR"})
-    with pytest.raises(InputError, match=r"no case is left\. .*Case a misses the channel\(s\) FLAIR"):
+    with pytest.raises(InputError, match=r"no case is left\. .*Case a lacks the channel\(s\) FLAIR"):
         prepare(source)
 
 
@@ -371,7 +371,7 @@ def test_no_label_at_all(tmp_path):
 def test_cases_are_found_without_any_label(tmp_path):
     for name in ("a_0000", "a_0001", "b_0000", "b_0001"):
         write(tmp_path / f"{name}.nrrd", grey())
-    layout = recognise(tmp_path)
+    layout = recognise_layout(tmp_path)
     assert layout.name == "a folder of volumes" and layout.channels == ["channel 1", "channel 2"]
     assert [(case.name, case.label, case.test) for case in layout.cases] == [("a", None, False), ("b", None, False)]
     assert layout.cases[0].images == {0: tmp_path / "a_0000.nrrd", 1: tmp_path / "a_0001.nrrd"}
@@ -381,7 +381,7 @@ def test_cases_are_found_without_any_label(tmp_path):
 def test_found_cases_have_the_names_that_the_data_set_uses(tmp_path):
     source = pairs(tmp_path, ["a"])
     write(source / "images" / "a.nrrd", grey(1))
-    assert [case.name for case in recognise(source).cases] == [case.id for case in prepare(source)[0].cases]
+    assert [case.name for case in recognise_layout(source).cases] == [case.id for case in prepare(source)[0].cases]
 
 
 def test_every_file_with_a_layout_is_tried():

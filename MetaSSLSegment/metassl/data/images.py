@@ -177,7 +177,7 @@ def covers(outer: sitk.Image, inner: sitk.Image) -> bool:
     return bool(np.all(corners >= -1) and np.all(corners <= np.array(outer.GetSize())))
 
 
-def overlap(a: sitk.Image, b: sitk.Image) -> bool:
+def overlaps(a: sitk.Image, b: sitk.Image) -> bool:
     """Whether the bounding box of ``a`` along the axes of ``b`` meets ``b``."""
     corners = _corners_in(b, a)
     return bool(np.all(corners.max(axis=0) >= -0.5) and np.all(corners.min(axis=0) <= np.array(b.GetSize()) - 0.5))

@@ -18,7 +18,7 @@ from .images import (
     covers,
     geometry_distance,
     image_like,
-    overlap,
+    overlaps,
     read_header,
     read_image,
     resample_onto,
@@ -253,7 +253,7 @@ def _layers(image: sitk.Image, path: Path | str) -> tuple[list[np.ndarray], list
         if not np.all(np.isfinite(array)) or np.any(array != np.rint(array)) or np.abs(array).max() > 2**31 - 1:
             raise UnusableCase(
                 "label-not-whole",
-                f"{path} has values that are not whole numbers; a label must not be interpolated or a probability.",
+                f"{path} has values that are not whole numbers; a label is neither interpolated nor a probability.",
             )
         array = array.astype(np.int32)
         fixes.append(Fix("label-float", "The label has floating-point voxels that are whole numbers; they are used."))
@@ -292,7 +292,7 @@ def _fit_label(label: sitk.Image, image: sitk.Image, path: Path | str, cropped: 
     if same_geometry(image, label):
         return label, []
     if not covers(label, image) and not (cropped and covers(image, label)):
-        apart = "covers only a part of the image" if overlap(label, image) else "does not overlap the image"
+        apart = "covers only a part of the image" if overlaps(label, image) else "does not overlap the image"
         raise UnusableCase(
             "label-geometry",
             f"{path} {apart}: {_size(label)} voxels from {_point(label)} mm, "

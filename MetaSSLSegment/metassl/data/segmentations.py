@@ -85,7 +85,7 @@ def class_of_value(dataset: Dataset, segments: Sequence[Segment] = ()) -> tuple[
     # A class found by its name is not looked for by its value as well: that value may be another segment's.
     meaning = {v: k for v, k in by_value.items() if k not in named.values()} | named
     return meaning, [
-        f"The segment {s.name!r} is no class; it is read as {names[meaning[s.value]]!r}, which has its value."
+        f"The segment {s.name!r} is not one of the classes; by its value it is read as {names[meaning[s.value]]!r}."
         for s in segments
         if s.value not in named and meaning.get(s.value) in names
     ]

@@ -27,7 +27,7 @@ def complete_channels(layout: Layout) -> None:
     for case in layout.cases:
         missing = [name for n, name in zip(expected, names) if n not in case.images]
         if missing:
-            layout.notes.append(f"Case {case.name} misses the channel(s) {', '.join(missing)} and is left out.")
+            layout.notes.append(f"Case {case.name} lacks the channel(s) {', '.join(missing)} and is left out.")
         else:
             case.images = {n: case.images[n] for n in expected}
             complete.append(case)

@@ -20,7 +20,7 @@ class FoundCase:
     """One case as a folder shows it.
 
     Attributes:
-        name: unique once ``recognise`` returns it.
+        name: unique once ``recognise_layout`` returns it.
         images: channel number -> file or DICOM folder; one file with several channels is named for each.
         label: the label file, or None.
         test: whether the layout keeps the case for testing.
@@ -39,7 +39,7 @@ class Layout:
     Attributes:
         name: of the layout, for people.
         cases: in the order of the folder.
-        channels: names of the image channels; empty in a layout without a description until ``recognise`` counts them.
+        channels: names of the image channels; without a description empty until ``recognise_layout`` counts them.
         classes, ignore_value: as the layout's dataset.json says; empty and None without one.
         notes: sentences on what was decided or left out.
     """

@@ -8,7 +8,7 @@ from ..data.roles import choose_roles
 from ..errors import InputError
 from .classes import find_classes
 from .folder import FoundCase
-from .recognise import ACCEPTED, recognise
+from .recognise import ACCEPTED, recognise_layout
 
 
 def prepare(
@@ -18,7 +18,7 @@ def prepare(
     roles: Mapping[str, Sequence[str]] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> tuple[Dataset, list[str]]:
-    """Make a data set from a folder in a layout that ``recognise`` knows; nothing is written.
+    """Make a data set from a folder in a layout that ``recognise_layout`` knows; nothing is written.
 
     Cases with a label are labelled, test cases with a label are hold-out cases, the others are unlabelled, unless
     ``roles`` says otherwise. Classes come from the layout's dataset.json, else from the segments of .seg.nrrd files,
@@ -37,7 +37,7 @@ def prepare(
         InputError: unknown layout, nothing usable in it, or a selector that fits no case.
     """
     source = Path(source).absolute()
-    layout = recognise(source)
+    layout = recognise_layout(source)
     classes = layout.classes or find_classes(layout, progress)
     if not classes:
         raise InputError(

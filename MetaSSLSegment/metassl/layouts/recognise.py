@@ -19,7 +19,7 @@ the folder has another one. ``description`` is the folder's own dataset.json, em
 ACCEPTED = "\n  ".join(["accepted layouts:", *(layout.ACCEPTS for layout in LAYOUTS)])
 
 
-def recognise(source: Path | str) -> Layout:
+def recognise_layout(source: Path | str) -> Layout:
     """Find the cases of a folder in one of ``LAYOUTS``, by the names and headers of its files.
 
     Args:

@@ -75,7 +75,7 @@ def build_cache(
     """
     _make_folder(folder)
     cases = dataset.with_role("labelled", "unlabelled", "hold-out")
-    missing = [case for case in cases if _cached(case, dataset, plan, folder) is None]
+    missing = [case for case in cases if _find_cached(case, dataset, plan, folder) is None]
     largest = _require_space(missing, plan, folder)
     workers = max(1, min(os.cpu_count() or 1, 4, VOXELS_IN_FLIGHT // largest))
     waiting = list(reversed(missing))
@@ -102,7 +102,7 @@ def build_cache(
                     progress(done, len(cases), case.id)
     if done < len(cases):
         raise Stopped("Stopped while preprocessing; the finished cases are kept.")
-    return [_cached(case, dataset, plan, folder) for case in cases]
+    return [_find_cached(case, dataset, plan, folder) for case in cases]
 
 
 def _preprocess(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> None:
@@ -110,20 +110,20 @@ def _preprocess(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> None:
     (folder / f"{case.id}.json").unlink(missing_ok=True)
     images = read_images(case)
     array, _ = to_grid(images, plan)
-    _save(folder / f"{case.id}.image.npy", array.astype(np.float16))
+    _save_array(folder / f"{case.id}.image.npy", array.astype(np.float16))
     if case.role != "unlabelled":
         label = label_to_grid(read_label(case.label, dataset, images[0]), images[0], plan)
-        _save(folder / f"{case.id}.label.npy", label)
-        _save(folder / f"{case.id}.foreground.npy", _some_foreground(label, case.id))
+        _save_array(folder / f"{case.id}.label.npy", label)
+        _save_array(folder / f"{case.id}.foreground.npy", _sample_foreground(label, case.id))
     write_json(folder / f"{case.id}.json", {"fingerprint": fingerprint, "shape": list(array.shape[1:])})
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def _save_array(path: Path, array: np.ndarray) -> None:
     with replacing(path) as temporary:
         np.save(temporary, array)
 
 
-def _some_foreground(label: np.ndarray, name: str) -> np.ndarray:
+def _sample_foreground(label: np.ndarray, name: str) -> np.ndarray:
     """(n, 4) class index and coordinates of random foreground voxels; the same for the same case."""
     random = np.random.default_rng(zlib.crc32(name.encode()))
     chosen = [np.zeros((0, 4), np.int32)]
@@ -136,7 +136,7 @@ def _some_foreground(label: np.ndarray, name: str) -> np.ndarray:
     return np.concatenate(chosen)
 
 
-def _cached(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> CachedCase | None:
+def _find_cached(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> CachedCase | None:
     """The case if the cache holds it as it would be preprocessed now."""
     path = folder / f"{case.id}.json"
     if not path.exists():
