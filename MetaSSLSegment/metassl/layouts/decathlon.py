@@ -1,15 +1,14 @@
 """Medical Segmentation Decathlon: a list of training pairs; several channels are stacked in one 4D file."""
 
 from pathlib import Path
-from typing import Any
 
 from ..data.images import stem
-from .folder import FoundCase, Layout, describe_layout, find_folder, list_volumes
+from .folder import Description, FoundCase, Layout, describe_layout, find_folder, list_volumes
 
 ACCEPTS = 'Medical Segmentation Decathlon: dataset.json with the lists "training" and "test"'
 
 
-def read_layout(folder: Path, description: dict[str, Any]) -> Layout | None:
+def read_layout(folder: Path, description: Description) -> Layout | None:
     """The cases that dataset.json lists and that exist; None when it lists no training cases."""
     training = description.get("training")
     if not isinstance(training, list):

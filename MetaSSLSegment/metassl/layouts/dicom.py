@@ -3,15 +3,14 @@
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from ..data.images import dicom_series, is_image_file
-from .folder import FoundCase, Layout, describe_layout, labels_by_image, list_volumes, note_lost_labels
+from .folder import Description, FoundCase, Layout, describe_layout, labels_by_image, list_volumes, note_lost_labels
 
 ACCEPTS = "DICOM: one series per sub-folder, a label beside it named like it: NAME.seg.nrrd, NAME_seg.nii.gz"
 
 
-def read_layout(folder: Path, description: dict[str, Any]) -> Layout:
+def read_layout(folder: Path, description: Description) -> Layout:
     """One case for every folder with one series, however deep, named after the folders on the way to it."""
     layout = describe_layout("a folder of DICOM series", description)
     levels: dict[Path, list[Path]] = {}  # series -> its folder and those above it, below the source

@@ -2,14 +2,13 @@
 
 from itertools import filterfalse
 from pathlib import Path
-from typing import Any
 
-from .folder import Layout, describe_layout, is_label, labels_by_image, list_volumes, pair_files
+from .folder import Description, Layout, describe_layout, is_label, labels_by_image, list_volumes, pair_files
 
 ACCEPTS = "a folder of volumes with labels named like the image: CASE_seg.nii.gz, CASE-label.nrrd, CASE.seg.nrrd"
 
 
-def read_layout(folder: Path, description: dict[str, Any]) -> Layout:
+def read_layout(folder: Path, description: Description) -> Layout:
     """The volumes of the folder that are not named like labels."""
     files = list_volumes(folder)
     layout = describe_layout("a folder of volumes", description)

@@ -13,6 +13,8 @@ from ..errors import InputError, first_few
 
 LABEL_NAME = re.compile(r"[ ._-](seg|segmentation|label|labels|labelmap|mask)$", re.IGNORECASE)
 CHANNEL_NAME = re.compile(r"(.+)_(\d{4})$")
+Description = dict[str, Any]
+"""The content of a layout's own dataset.json; empty when there is none."""
 
 
 @dataclass
@@ -52,7 +54,7 @@ class Layout:
     notes: list[str] = field(default_factory=list)
 
 
-def describe_layout(name: str, description: dict[str, Any]) -> Layout:
+def describe_layout(name: str, description: Description) -> Layout:
     """A layout without cases, with the channels and classes of its dataset.json (nnU-Net 1 and 2, Decathlon).
 
     Raises:

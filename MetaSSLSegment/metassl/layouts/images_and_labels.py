@@ -1,15 +1,14 @@
 """Two folders with equal file names."""
 
 from pathlib import Path
-from typing import Any
 
 from ..data.images import stem
-from .folder import Layout, describe_layout, find_folder, list_volumes, pair_files
+from .folder import Description, Layout, describe_layout, find_folder, list_volumes, pair_files
 
 ACCEPTS = "images/ and labels/ with equal file names (an image without a label is unlabelled)"
 
 
-def read_layout(folder: Path, description: dict[str, Any]) -> Layout | None:
+def read_layout(folder: Path, description: Description) -> Layout | None:
     """The volumes of images/; None without both folders."""
     images, labels = find_folder(folder, "images"), find_folder(folder, "labels")
     if images is None or labels is None:

@@ -1,16 +1,15 @@
 """nnU-Net raw data sets, with or without dataset.json."""
 
 from pathlib import Path
-from typing import Any
 
 from ..data.images import stem
 from ..errors import InputError
-from .folder import Layout, describe_layout, find_folder, list_volumes, pair_files
+from .folder import Description, Layout, describe_layout, find_folder, list_volumes, pair_files
 
 ACCEPTS = "nnU-Net raw: imagesTr/ labelsTr/ [imagesTs/ labelsTs/ dataset.json], images named CASE_0000.nii.gz"
 
 
-def read_layout(folder: Path, description: dict[str, Any]) -> Layout | None:
+def read_layout(folder: Path, description: Description) -> Layout | None:
     """The cases of imagesTr and imagesTs; None without imagesTr."""
     training = find_folder(folder, "imagesTr")
     if training is None:

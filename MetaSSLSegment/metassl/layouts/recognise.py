@@ -1,20 +1,19 @@
 """Recognising how the cases of a folder are laid out; whoever wants the cases of a folder asks here."""
 
 from pathlib import Path
-from typing import Any
 
 from ..data.dataset import unique_names
 from ..errors import InputError
 from ..files import read_json
 from . import decathlon, dicom, flat, images_and_labels, nnunet
 from .channels import complete_channels
-from .folder import Layout
+from .folder import Description, Layout
 
 LAYOUTS = (decathlon, nnunet, images_and_labels, dicom, flat)
 """In the order in which they are tried: the first that finds a case is right.
 
 Each is a file with ``ACCEPTS``, a line for people, and ``read_layout(folder, description)``: the layout, or None when
-the folder has another one. ``description`` is the folder's own dataset.json, empty when there is none.
+the folder has another one.
 """
 ACCEPTED = "\n  ".join(["accepted layouts:", *(layout.ACCEPTS for layout in LAYOUTS)])
 
@@ -44,7 +43,7 @@ def recognise_layout(source: Path | str) -> Layout:
     return layout
 
 
-def _read_description(source: Path) -> dict[str, Any]:
+def _read_description(source: Path) -> Description:
     """The layout's own dataset.json, empty when there is none (or only one that MetaSSL wrote there)."""
     path = source / "dataset.json" if source.is_dir() else source
     if source.is_dir() and not path.is_file():
@@ -55,7 +54,7 @@ def _read_description(source: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) and "cases" not in content else {}
 
 
-def _read_layout(folder: Path, description: dict[str, Any]) -> Layout:
+def _read_layout(folder: Path, description: Description) -> Layout:
     notes = []
     for known in LAYOUTS:
         layout = known.read_layout(folder, description)

@@ -16,7 +16,7 @@ from .intensities import plan_intensities
 from .plan import NetworkPlan, Plan
 
 ANISOTROPIC = 3.0
-"""A data set whose coarsest spacing is so many times the finest gets a finer one than the median on that axis."""
+"""A data set whose coarsest axis is more than this many times its finest is resampled finer than the median there."""
 SMALLEST_FEATURE_MAP = 4
 
 
