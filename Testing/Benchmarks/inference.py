@@ -38,7 +38,7 @@ from metassl.inference.volume import predict_volume
 from metassl.job import Job
 from metassl.networks.dynunet import network_arguments
 from metassl.planning.planner import make_plan
-from metassl.planning.preprocessing import to_grid
+from metassl.planning.resampling import to_grid
 from metassl.ssl.methods import build_method
 from monai.inferers import sliding_window_inference
 from monai.networks.nets import DynUNet

@@ -38,8 +38,8 @@ from metassl.events import Reporter
 from metassl.job import Job
 from metassl.networks.dynunet import build_network, network_arguments
 from metassl.networks.instance_norm import move_to_device
+from metassl.planning.cache import build_cache
 from metassl.planning.planner import make_plan
-from metassl.planning.preprocessing import build_cache
 from metassl.training.run_folder import RunFolder
 from metassl.training.trainer import Trainer
 from monai.data import CacheDataset, DataLoader

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from metassl.data import checking
-from metassl.data.checking import check_dataset, read_images, read_label
+from metassl.data.checking import check_dataset
 from metassl.data.dataset import IGNORE, Case, Dataset, SegmentClass
-from metassl.data.reading import UnusableCase
+from metassl.data.reading import UnusableCase, read_images, read_label
 from metassl.errors import InputError, Stopped
 from volumes import SIZE, grey, label, segments, write, write_dicom
 
@@ -382,7 +382,8 @@ def test_a_segment_without_a_class_is_read_by_value(good, tmp_path):
     image = write(tmp_path / "a.nrrd", grey(1))
     path = write(tmp_path / "a.seg.nrrd", label(1, 2), metadata=segments(("Liver", 1), ("Lesion", 2)))
     (problem,) = check_dataset(dataset(good, Case("a", (str(image),), str(path), "labelled"))).problems
-    assert problem.code == "label-name" and "'Lesion' is no class; it is read as 'Tumour'" in problem.message
+    assert problem.code == "label-name" and "'Lesion' is not one of the classes" in problem.message
+    assert "by its value it is read as 'Tumour'" in problem.message
     assert read(path).ravel()[:3].tolist() == [1, 2, 0]
 
 

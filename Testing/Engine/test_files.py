@@ -2,7 +2,7 @@ import json
 import os
 
 import pytest
-from metassl.data.dataset import Case, Dataset, SegmentClass
+from metassl.data.dataset import Case, Dataset, SegmentClass, unique_names
 from metassl.errors import DiskError, InputError
 from metassl.files import read_json, replacing, write_json
 from metassl.job import Job
@@ -134,6 +134,22 @@ def test_damaged_dataset_files_name_the_file(tmp_path, change, message):
     with pytest.raises(InputError, match=message) as caught:
         Dataset.load(file)
     assert "dataset.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "taken", "expected"),
+    [
+        (["a", "A", "a-2", "a"], (), ["a", "A-2", "a-2-2", "a-3"]),
+        (["Summary", "b"], ("summary", "B"), ["Summary-2", "b-2"]),
+        (["x:y", "x/\\y ", ". ", ""], (), ["x_y", "x_y-2", "case", "case-2"]),
+        (["Fälle 1.5", "..a"], (), ["Fälle 1.5", "a"]),
+        (["abcdef", "abcdeg"], (), ["abcde", "abc-2"]),
+    ],
+)
+def test_unique_names_can_be_case_ids(names, taken, expected):
+    longest = 5 if "abcdef" in names else 100
+    assert unique_names(names, taken, longest) == expected
+    assert all(Case(name, ("x",)) for name in expected)
 
 
 def test_job_round_trip(tmp_path):

@@ -1,5 +1,7 @@
 import json
 import re
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from metassl.data.checking import check_dataset
 from metassl.data.dataset import COLOURS, Dataset
 from metassl.errors import InputError
 from metassl.layouts.prepare import prepare
+from metassl.layouts.recognise import ACCEPTED, LAYOUTS, recognise_layout
 from volumes import SIZE, grey, label, segments, write, write_dicom
 
 
@@ -112,12 +115,12 @@ def test_a_case_without_a_channel_is_left_out(tmp_path):
     (source / "imagesTr" / "b_0001.nii.gz").unlink()
     dataset, notes = prepare(source)
     assert list(roles_of(dataset)) == ["a", "t"]
-    assert "Case b misses the channel(s) T2 and is left out." in notes
+    assert "Case b lacks the channel(s) T2 and is left out." in notes
 
 
 def test_no_case_with_all_channels(tmp_path):
     source = nnunet(tmp_path, channel_names={"0": "T1", "1": "T2", "2": "FLAIR"})
-    with pytest.raises(InputError, match=r"no case is left\. .*Case a misses the channel\(s\) FLAIR"):
+    with pytest.raises(InputError, match=r"no case is left\. .*Case a lacks the channel\(s\) FLAIR"):
         prepare(source)
 
 
@@ -212,7 +215,7 @@ def test_colliding_ids_are_made_unique(tmp_path):
     write(source / "images" / "a.nrrd", grey(1))
     write(source / "images" / "A.mha", grey(2))
     ids = [case.id for case in prepare(source)[0].cases]
-    assert len({case_id.casefold() for case_id in ids}) == 3 and {"a_2", "a_3"} & set(ids)
+    assert len({case_id.casefold() for case_id in ids}) == 3 and {"a-2", "a-3"} & set(ids)
 
 
 def test_a_dataset_json_of_metassl_in_the_folder_is_no_description(tmp_path):
@@ -360,6 +363,32 @@ def test_no_label_at_all(tmp_path):
     with pytest.raises(InputError, match=r"no class was found in 0 label file\(s\)") as error:
         prepare(tmp_path)
     assert "At least one case needs a label" in error.value.hint
+
+
+# ---- recognising a folder
+
+
+def test_cases_are_found_without_any_label(tmp_path):
+    for name in ("a_0000", "a_0001", "b_0000", "b_0001"):
+        write(tmp_path / f"{name}.nrrd", grey())
+    layout = recognise_layout(tmp_path)
+    assert layout.name == "a folder of volumes" and layout.channels == ["channel 1", "channel 2"]
+    assert [(case.name, case.label, case.test) for case in layout.cases] == [("a", None, False), ("b", None, False)]
+    assert layout.cases[0].images == {0: tmp_path / "a_0000.nrrd", 1: tmp_path / "a_0001.nrrd"}
+    assert layout.classes == [] and layout.notes == []
+
+
+def test_found_cases_have_the_names_that_the_data_set_uses(tmp_path):
+    source = pairs(tmp_path, ["a"])
+    write(source / "images" / "a.nrrd", grey(1))
+    assert [case.name for case in recognise_layout(source).cases] == [case.id for case in prepare(source)[0].cases]
+
+
+def test_every_file_with_a_layout_is_tried():
+    files = Path(import_module("metassl.layouts").__file__).parent.glob("*.py")
+    modules = [import_module(f"metassl.layouts.{file.stem}") for file in files if file.stem != "__init__"]
+    assert {module for module in modules if hasattr(module, "read_layout")} == set(LAYOUTS)
+    assert all(layout.ACCEPTS in ACCEPTED for layout in LAYOUTS)
 
 
 # ---- unknown folders

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -121,7 +123,7 @@ def test_ct_rule_is_measured_on_the_foreground_of_labelled_cases(tmp_path):
 
 def test_voxels_of_unlabelled_mr_cases_are_not_read(tmp_path, monkeypatch):
     dataset = dataset_of(tmp_path, [noise((12, 12, 12), n) for n in range(5)])
-    monkeypatch.setattr("metassl.planning.planner.read_images", lambda case: pytest.fail(f"read {case.id}"))
+    monkeypatch.setattr("metassl.planning.intensities.read_images", lambda case: pytest.fail(f"read {case.id}"))
     assert make_plan(dataset, Job()).intensities == (Intensity("zscore"),)
 
 
@@ -138,6 +140,11 @@ def test_planning_can_be_stopped(tmp_path):
 def test_description_says_patch_and_network(tmp_path):
     text = describe_plan(make_plan(dataset_of(tmp_path, [noise((16, 16, 16))]), Job()))
     assert "patch 16 x 16 x 16" in text and "small" in text and "z-score" in text
+
+
+def test_description_gives_sizes_as_people_think(tiny_plan):
+    text = describe_plan(replace(tiny_plan, patch=(8, 16, 24), spacing=(3.0, 1.0, 0.75)))
+    assert "patch 24 x 16 x 8 voxels of 0.75 x 1 x 3 mm (right-left x anterior-posterior x inferior-superior)" in text
 
 
 @pytest.mark.parametrize("size", [(20, 128, 128), (6, 64, 64)])

@@ -4,9 +4,11 @@ import SimpleITK as sitk
 from metassl.data.dataset import IGNORE, Case, Dataset, SegmentClass
 from metassl.data.images import volume_header
 from metassl.errors import DiskError, InputError, Stopped
-from metassl.planning import preprocessing
+from metassl.planning import cache
+from metassl.planning.cache import build_cache
+from metassl.planning.intensities import normalise_intensities
 from metassl.planning.plan import Intensity, NetworkPlan, Plan
-from metassl.planning.preprocessing import build_cache, label_to_grid, normalise, to_grid
+from metassl.planning.resampling import label_to_grid, to_grid
 from volumes import write, write_dicom
 
 NETWORK = NetworkPlan("small", 1, 3, (4, 8, 8), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 2), (2, 2, 2)))
@@ -31,26 +33,26 @@ def ramp(size=(8, 10, 12), direction=None, spacing=(1.0, 1.0, 1.0)):
 
 def test_zscore_has_mean_zero_and_deviation_one():
     array = np.random.default_rng(0).normal(300, 50, (20, 20, 20))
-    result = normalise(array, ZSCORE)
+    result = normalise_intensities(array, ZSCORE)
     assert result.dtype == np.float32
     assert abs(result.mean()) < 0.01 and abs(result.std() - 1) < 0.01
 
 
 def test_a_volume_of_one_value_becomes_zero():
-    result = normalise(np.full((4, 5, 6), 7.0), ZSCORE)
+    result = normalise_intensities(np.full((4, 5, 6), 7.0), ZSCORE)
     assert result.dtype == np.float32 and not result.any()
 
 
 def test_zscore_does_not_depend_on_the_scale_of_the_intensities():
     array = np.random.default_rng(0).normal(300, 50, (12, 12, 12))
-    assert np.allclose(normalise(array, ZSCORE), normalise(array * 0.01 + 7, ZSCORE), atol=1e-4)
+    assert np.allclose(normalise_intensities(array, ZSCORE), normalise_intensities(array * 0.01 + 7, ZSCORE), atol=1e-4)
 
 
 def test_one_very_bright_voxel_changes_nothing():
     array = np.random.default_rng(0).normal(300, 50, (20, 20, 20))
     bright = array.copy()
     bright[3, 3, 3] = 358214
-    expected, found = normalise(array, ZSCORE), normalise(bright, ZSCORE)
+    expected, found = normalise_intensities(array, ZSCORE), normalise_intensities(bright, ZSCORE)
     assert found[3, 3, 3] < 4
     expected[3, 3, 3] = found[3, 3, 3]
     assert np.allclose(expected, found, atol=0.01)
@@ -60,13 +62,13 @@ def test_air_around_the_patient_does_not_count():
     array = np.random.default_rng(0).normal(300, 50, (20, 20, 20))
     padded = np.zeros((40, 20, 20))
     padded[:20] = array
-    assert np.allclose(normalise(padded, ZSCORE)[:20], normalise(array, ZSCORE), atol=1e-4)
-    assert normalise(padded, ZSCORE)[30, 0, 0] < -3
+    assert np.allclose(normalise_intensities(padded, ZSCORE)[:20], normalise_intensities(array, ZSCORE), atol=1e-4)
+    assert normalise_intensities(padded, ZSCORE)[30, 0, 0] < -3
 
 
 def test_ct_is_clipped_and_standardised_by_the_plan():
     rule = Intensity("ct", lower=-100.0, upper=300.0, mean=50.0, std=25.0)
-    assert normalise(np.array([[[-1000.0, 100.0, 3000.0]]]), rule).ravel().tolist() == [-6, 2, 10]
+    assert normalise_intensities(np.array([[[-1000.0, 100.0, 3000.0]]]), rule).ravel().tolist() == [-6, 2, 10]
 
 
 @pytest.mark.parametrize("direction", [None, (-1, 0, 0, 0, -1, 0, 0, 0, 1), (0, 0, 1, 1, 0, 0, 0, 1, 0)])
@@ -148,7 +150,7 @@ def test_cache_holds_what_training_needs(dataset, tmp_path):
 def test_cache_is_reused_until_something_changes(dataset, tmp_path, monkeypatch):
     seen = []
     build_cache(dataset, plan_of(), tmp_path / "cache")
-    monkeypatch.setattr("metassl.planning.preprocessing._preprocess", lambda case, *_: seen.append(case.id))
+    monkeypatch.setattr("metassl.planning.cache._preprocess", lambda case, *_: seen.append(case.id))
     build_cache(dataset, plan_of(), tmp_path / "cache")
     assert seen == []
     monkeypatch.undo()
@@ -234,9 +236,9 @@ def test_a_folder_that_cannot_be_made_is_named(dataset, tmp_path):
 
 def test_large_cases_are_done_one_at_a_time(dataset, tmp_path, monkeypatch):
     seen = []
-    pool = preprocessing.ThreadPoolExecutor
-    monkeypatch.setattr(preprocessing, "ThreadPoolExecutor", lambda workers: seen.append(workers) or pool(workers))
-    monkeypatch.setattr(preprocessing, "VOXELS_IN_FLIGHT", 10)
+    pool = cache.ThreadPoolExecutor
+    monkeypatch.setattr(cache, "ThreadPoolExecutor", lambda workers: seen.append(workers) or pool(workers))
+    monkeypatch.setattr(cache, "VOXELS_IN_FLIGHT", 10)
     build_cache(dataset, plan_of(), tmp_path / "cache")
     assert seen == [1]
 

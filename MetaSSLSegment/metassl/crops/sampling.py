@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..data.dataset import IGNORE
-from ..planning.preprocessing import CachedCase
+from ..planning.cache import CachedCase
 from .augmentation import MARGIN
 
 FOREGROUND_SHARE = 0.5

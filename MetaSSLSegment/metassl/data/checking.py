@@ -12,9 +12,7 @@ import SimpleITK as sitk
 from ..errors import InputError, Stopped
 from .dataset import IGNORE, Case, Dataset
 from .images import patient_axes
-from .reading import UnusableCase, distinct_values, read_images, read_label, read_label_with_fixes
-
-__all__ = ["Problem", "Report", "check_dataset", "read_images", "read_label"]
+from .reading import UnusableCase, distinct_values, read_images, read_label_with_fixes
 
 MANY_VOXELS = 200_000_000
 """Larger volumes are warned of."""
@@ -74,6 +72,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-ready dictionary; sizes (voxels) and spacings (mm) are (i, j, k)."""
+        values = [None, *(c.value for c in self.dataset.classes)]
         return {
             "name": self.dataset.name,
             "cases": len(self.dataset.cases),
@@ -83,9 +82,7 @@ class Report:
                 m.case.id: {
                     "size": list(m.size),
                     "spacing": [round(s, 4) for s in m.spacing],
-                    "labels": None
-                    if m.classes is None
-                    else [self.dataset.classes[k - 1].value for k in sorted(m.classes)],
+                    "labels": None if m.classes is None else [values[k] for k in sorted(m.classes)],
                 }
                 for m in self.measured
             },
@@ -169,30 +166,17 @@ def _check_case(case: Case, dataset: Dataset) -> tuple[list[Problem], Measured]:
     images = read_images(case)
     if images[0].GetNumberOfPixels() > MANY_VOXELS:
         size = " x ".join(map(str, images[0].GetSize()))
-        problems.append(
-            Problem(
-                case.id,
-                "warning",
-                "large",
-                f"The volume is very large ({size} voxels); preparing and segmenting it takes long and much memory.",
-                "Crop it to the region of interest.",
-            )
-        )
+        message = f"The volume is very large ({size} voxels); preparing and segmenting it takes long and much memory."
+        problems.append(Problem(case.id, "warning", "large", message, "Crop it to the region of interest."))
     classes: frozenset[int] | None = None
     if case.role in ("labelled", "hold-out"):
         label, fixes = read_label_with_fixes(case.label, dataset, images[0])
         problems += [Problem(case.id, "fixed", fix.code, fix.message) for fix in fixes]
         classes = frozenset(distinct_values(label)) - {0, IGNORE}
         if not classes:
-            problems.append(
-                Problem(
-                    case.id,
-                    "warning",
-                    "label-empty",
-                    f"The label {case.label} is empty: everything is background.",
-                    "When the case is not annotated yet, make it unlabelled; otherwise it teaches background only.",
-                )
-            )
+            message = f"The label {case.label} is empty: everything is background."
+            remedy = "If the case is not annotated yet, make it unlabelled; otherwise it teaches background only."
+            problems.append(Problem(case.id, "warning", "label-empty", message, remedy))
     spacing = images[0].GetSpacing()
     along_patient = tuple(spacing[axis] for axis in patient_axes(images[0]))
     return problems, Measured(case, images[0].GetSize(), spacing, along_patient, _digest(images), classes)
@@ -211,20 +195,16 @@ def _spacing_problems(measured: list[Measured]) -> list[Problem]:
     if not measured:
         return []
     median = np.median([m.patient_spacing for m in measured], axis=0)
+    remedy = "Resampling evens this out; check that the spacing is right and the scan is of the same kind."
     problems = []
     for m in measured:
         ratio = np.array(m.patient_spacing) / median
         if max(ratio.max(), 1 / ratio.min()) > SPACING_RATIO:
-            problems.append(
-                Problem(
-                    m.case.id,
-                    "warning",
-                    "mixed-spacing",
-                    f"The voxel spacing {_millimetres(m.patient_spacing)} differs by more than {SPACING_RATIO:g}x from "
-                    f"the data set's median {_millimetres(median)}.",
-                    "Resampling evens this out; check that the spacing is right and the scan is of the same kind.",
-                )
+            message = (
+                f"The voxel spacing {_millimetres(m.patient_spacing)} differs by more than {SPACING_RATIO:g}x from the "
+                f"data set's median {_millimetres(median)} (right-left x anterior-posterior x inferior-superior)."
             )
+            problems.append(Problem(m.case.id, "warning", "mixed-spacing", message, remedy))
     return problems
 
 
@@ -236,18 +216,16 @@ def _duplicates(measured: list[Measured]) -> list[Problem]:
     problems = []
     for first, *others in groups.values():
         for case in others:
-            roles = {first.role, case.role}
-            same = f"The image has the same voxels as that of case {first.id} ({first.role}; this one is {case.role})"
+            code, roles = "duplicate", {first.role, case.role}
             if "hold-out" in roles:
-                code, message = (
-                    "leak",
-                    f"{same}: a hold-out case must not occur twice, its result means nothing (leak).",
-                )
+                code, why = "leak", "a hold-out case must not occur twice, its result means nothing (leak)."
             elif len(roles) > 1:
-                code, message = "duplicate", f"{same}: one image is labelled and unlabelled at once."
+                why = "one image is labelled and unlabelled at once."
             else:
-                code, message = "duplicate", f"{same}: it counts twice."
-            problems.append(Problem(case.id, "warning", code, message, "Set the role of one of them to ignored."))
+                why = "it counts twice."
+            same = f"The image has the same voxels as that of case {first.id} ({first.role}; this one is {case.role})"
+            remedy = "Set the role of one of them to ignored."
+            problems.append(Problem(case.id, "warning", code, f"{same}: {why}", remedy))
     return problems
 
 
@@ -255,27 +233,13 @@ def _set_problems(dataset: Dataset, measured: list[Measured]) -> list[Problem]:
     """What makes training impossible once the excluded cases are left out."""
     labelled = [m for m in measured if m.case.role == "labelled"]
     if not labelled:
-        return [
-            Problem(
-                None,
-                "stop",
-                "no-labelled-case",
-                "No labelled case can be used.",
-                "Correct the problems above, or give at least one case a label and the role labelled.",
-            )
-        ]
+        remedy = "Correct the problems above, or give at least one case a label and the role labelled."
+        return [Problem(None, "stop", "no-labelled-case", "No labelled case can be used.", remedy)]
     found = frozenset().union(*(m.classes or () for m in labelled))
-    return [
-        Problem(
-            None,
-            "stop",
-            "missing-class",
-            f"The class {c.name!r} (value {c.value}) occurs in no usable labelled case.",
-            "Annotate it in a labelled case, or remove the class from dataset.json.",
-        )
-        for k, c in enumerate(dataset.classes, 1)
-        if k not in found
-    ]
+    remedy = "Annotate it in a labelled case, or remove the class from dataset.json."
+    missing = [c for k, c in enumerate(dataset.classes, 1) if k not in found]
+    message = "The class {0.name!r} (value {0.value}) occurs in no usable labelled case."
+    return [Problem(None, "stop", "missing-class", message.format(c), remedy) for c in missing]
 
 
 def _millimetres(spacing: tuple[float, ...] | np.ndarray) -> str:

@@ -31,6 +31,27 @@ COLOURS = (
 """Default class colours (RGB, 0-255), repeated when there are more classes."""
 
 
+def unique_names(names: Iterable[str], taken: Iterable[str] = (), longest: int = 100) -> list[str]:
+    """Case ids, and so file names, from any texts: usable on every system, and no two equal whatever their capitals.
+
+    Runs of characters that a file name cannot have become ``_``, equal names are numbered: a, a-2, a-3. What has no
+    usable character is called "case".
+
+    Args:
+        names: in order; the first of equal ones keeps its name.
+        taken: names that are given already.
+        longest: characters of a name, its number included; a system's limit is about 250 bytes with all endings.
+    """
+    used = {name.casefold() for name in taken}
+    unique = []
+    for name in names:
+        base = re.sub(f"{NOT_IN_NAMES}+", "_", name)[:longest].strip(". ") or "case"
+        candidates = (base[: longest - len(end)] + end for end in chain([""], (f"-{n}" for n in count(2))))
+        unique.append(next(candidate for candidate in candidates if candidate.casefold() not in used))
+        used.add(unique[-1].casefold())
+    return unique
+
+
 @dataclass(frozen=True)
 class SegmentClass:
     """One foreground class.
@@ -189,23 +210,6 @@ class Dataset:
             raise InputError(f"{path} is damaged: {type(error).__name__} {error}.") from error
         except InputError as error:
             raise InputError(f"{path}: {error}", error.hint) from error
-
-
-def unique_names(names: Iterable[str], taken: Iterable[str] = (), longest: int = 100) -> list[str]:
-    """Names that files can have on every system, no two alike where case does not count.
-
-    Args:
-        names: what they are made of; characters that file names cannot have become "_".
-        taken: names that are in use already.
-        longest: characters of a name; a number that keeps it apart, such as "-2", comes on top.
-    """
-    unique, used = [], {name.casefold() for name in taken}
-    for name in names:
-        base = re.sub(NOT_IN_NAMES, "_", name)[:longest].strip(". ") or "case"
-        candidates = chain([base], (f"{base}-{n}" for n in count(2)))
-        unique.append(next(candidate for candidate in candidates if candidate.casefold() not in used))
-        used.add(unique[-1].casefold())
-    return unique
 
 
 def _strings(values: Iterable[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..files import replacing
+from .geometry import GEOMETRY_REMEDIES
 
 SUFFIXES = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """File name endings of the volumes that MetaSSL looks for in folders, longest first."""
@@ -103,6 +104,8 @@ def _is_whole(path: Path) -> bool:
 
 def _unreadable(path: Path | str, error: RuntimeError) -> InputError:
     reason = str(error).strip().splitlines()[-1].strip()
+    if "orthonormal" in reason:  # ITK's word for a NIfTI matrix that shears
+        return InputError(f"{path} has axes that are not at right angles.", GEOMETRY_REMEDIES["shear"])
     return InputError(
         f"{path} cannot be read as an image: {reason}", "The file is damaged or of an unknown format; export it again."
     )
@@ -135,18 +138,14 @@ def volume_header(path: Path | str) -> VolumeHeader:
 
 
 def patient_axes(source: sitk.Image | sitk.ImageFileReader) -> list[int]:
-    """The voxel axis (0 is x) nearest to each of the patient's axes right-left, anterior-posterior, inferior-superior.
+    """The voxel axis (0 is i) nearest to each of the patient's axes right-left, anterior-posterior, inferior-superior.
 
-    Each voxel axis is taken once. A fourth axis does not count.
+    Each voxel axis is taken once, as by ``SimpleITK.DICOMOrient``. A fourth axis does not count.
     """
     dimension = source.GetDimension()
-    direction = np.abs(np.array(source.GetDirection()).reshape(dimension, dimension)[:3, :3])
-    axes = [0, 1, 2]
-    for _ in range(3):
-        patient, axis = np.unravel_index(direction.argmax(), (3, 3))
-        axes[patient] = int(axis)
-        direction[patient, :] = direction[:, axis] = -1
-    return axes
+    direction = np.array(source.GetDirection()).reshape(dimension, dimension)[:3, :3]
+    towards = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction.ravel().tolist())  # as "LPS"
+    return [next(axis for axis in range(3) if towards[axis] in ends) for ends in ("RL", "AP", "IS")]
 
 
 def write_image(image: sitk.Image, path: Path | str) -> None:
@@ -169,20 +168,39 @@ def same_geometry(a: sitk.Image, b: sitk.Image, tolerance: float = 1e-3) -> bool
 
 def geometry_distance(a: sitk.Image, b: sitk.Image) -> float:
     """Largest distance between corresponding corners of two volumes, in units of the smallest voxel edge of ``a``."""
-    distance = 0.0
-    for corner in np.ndindex(2, 2, 2):
-        points = [
-            np.array(
-                image.TransformContinuousIndexToPhysicalPoint([c * (n - 1.0) for c, n in zip(corner, image.GetSize())])
-            )
-            for image in (a, b)
-        ]
-        distance = max(distance, float(np.linalg.norm(points[0] - points[1])))
-    return distance / min(a.GetSpacing())
+    return float(np.linalg.norm(_corners(a) - _corners(b), axis=1).max() / min(a.GetSpacing()))
 
 
-def image_like(array: np.ndarray, reference: sitk.Image) -> sitk.Image:
-    """The array (z, y, x) as an image with the geometry of ``reference``."""
+def covers(outer: sitk.Image, inner: sitk.Image) -> bool:
+    """Whether all voxel centres of ``inner`` lie at most half a voxel outside ``outer``."""
+    corners = _corners_in(outer, inner)
+    return bool(np.all(corners >= -1) and np.all(corners <= np.array(outer.GetSize())))
+
+
+def overlaps(a: sitk.Image, b: sitk.Image) -> bool:
+    """Whether the bounding box of ``a`` along the axes of ``b`` meets ``b``."""
+    corners = _corners_in(b, a)
+    return bool(np.all(corners.max(axis=0) >= -0.5) and np.all(corners.min(axis=0) <= np.array(b.GetSize()) - 0.5))
+
+
+def _corners(image: sitk.Image) -> np.ndarray:
+    """(8, 3) mm, the centres of the corner voxels."""
+    last = np.array(image.GetSize()) - 1.0
+    return np.array([image.TransformContinuousIndexToPhysicalPoint(c * last) for c in np.ndindex(2, 2, 2)])
+
+
+def _corners_in(grid: sitk.Image, image: sitk.Image) -> np.ndarray:
+    """(8, 3) continuous voxel indices (i, j, k) on the grid, the centres of the corner voxels of the image."""
+    return np.array([grid.TransformPhysicalPointToContinuousIndex(point) for point in _corners(image)])
+
+
+def image_like(array: np.ndarray, grid: sitk.Image) -> sitk.Image:
+    """The array (k, j, i) as an image with the geometry of ``grid``."""
     image = sitk.GetImageFromArray(array)
-    image.CopyInformation(reference)
+    image.CopyInformation(grid)
     return image
+
+
+def resample_onto(image: sitk.Image, target: sitk.Image, interpolator: int, *, extend: bool = False) -> sitk.Image:
+    """The image on the grid of the target; beyond the image lies 0, with ``extend`` the value of the nearest voxel."""
+    return sitk.Resample(image, target, sitk.Transform(), interpolator, 0, image.GetPixelID(), extend)

@@ -24,7 +24,7 @@ def choose_roles(cases: Sequence[Case], roles: Mapping[str, Sequence[str]]) -> t
 
     Args:
         cases: the cases with their roles so far.
-        roles: role -> selectors: a case id, a pattern (``*``, ``?``), ``@FILE`` (a text file with one id a line, or a
+        roles: role -> selectors: a case id, a pattern (``*``, ``?``), ``@FILE`` (a text file with one id per line, or a
             JSON list), ``@FILE.json:KEY`` (a list in a JSON object), or a whole number N that is no id: the first N of
             a shuffle (seed 0) of the labelled cases that no other selector names.
 
@@ -81,7 +81,7 @@ def _entries(selector: str) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file.", "Write one case id a line, as UTF-8 text.") from error
+        raise InputError(f"{path} is not a text file.", "Write one case id per line, as UTF-8 text.") from error
     return [line.strip() for line in lines if line.strip()]
 
 

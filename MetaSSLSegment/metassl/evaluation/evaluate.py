@@ -18,9 +18,10 @@ import SimpleITK as sitk
 import torch
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 
-from ..data.checking import read_label
 from ..data.dataset import COLOURS, IGNORE, Dataset, SegmentClass
 from ..data.images import is_image_file, read_image, same_geometry, stem
+from ..data.overlap import dice_per_class
+from ..data.reading import read_label
 from ..errors import InputError, first_few
 from ..files import replacing, write_json
 
@@ -69,16 +70,16 @@ def evaluate_case(
     prediction = np.where(label == IGNORE, 0, prediction)
     voxel_ml = float(np.prod(spacing)) / 1000
     found = []
+    dice = dice_per_class(prediction, label, len(classes))
     for k, segment in enumerate(classes, 1):
         mine, theirs = prediction == k, label == k
         sizes = int(mine.sum()), int(theirs.sum())
-        dice = 2 * int((mine & theirs).sum()) / sum(sizes) if sum(sizes) else 1.0
         if all(sizes):
             hd95, assd = _distances(mine, theirs, spacing)
         else:
             hd95 = assd = None if any(sizes) else 0.0
         difference = (sizes[0] - sizes[1]) * voxel_ml
-        found.append(CaseMetrics(case, segment.name, dice, hd95, assd, difference, sizes[1] * voxel_ml))
+        found.append(CaseMetrics(case, segment.name, dice[k - 1], hd95, assd, difference, sizes[1] * voxel_ml))
     return found
 
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from ..crops.augmentation import MIRROR_AXES
-from ..data.images import image_like
+from ..data.images import image_like, resample_onto
 from ..devices import autocast, inference_precision
 from ..errors import OutOfMemoryError, Stopped, is_out_of_memory
 from ..networks.instance_norm import move_to_device
 from ..planning.plan import Plan
-from ..planning.preprocessing import to_grid
+from ..planning.resampling import to_grid
 from ..ssl.methods import Method
 from .decisions import decide_voxels
 from .model import Model
@@ -92,7 +92,8 @@ def predict_volume(
         return _joined(map(decide if aligned else _half, slabs), array.shape[1])
 
     def bring(probability: Tensor) -> Tensor:
-        return _onto(images[0], image_like(probability.float().numpy(), grid))
+        image = image_like(probability.float().numpy(), grid)
+        return torch.from_numpy(sitk.GetArrayFromImage(resample_onto(image, images[0], sitk.sitkLinear, extend=True)))
 
     found = _within_memory(compute, model, warn)
     if not aligned:
@@ -227,16 +228,7 @@ def _reordered(array: np.ndarray, grid: sitk.Image, target: sitk.Image) -> sitk.
     """The array (k, j, i) of a grid as an image with the geometry of a target that has the same voxels."""
     if grid.GetSize() == target.GetSize() and grid.GetDirection() == target.GetDirection():
         return image_like(array, target)
-    return sitk.Resample(image_like(array, grid), target, sitk.Transform(), sitk.sitkNearestNeighbor)
-
-
-def _onto(target: sitk.Image, image: sitk.Image) -> Tensor:
-    """Linear resampling of the image onto the target's grid; voxels at the rim take the nearest value."""
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetReferenceImage(target)
-    resampler.SetInterpolator(sitk.sitkLinear)
-    resampler.SetUseNearestNeighborExtrapolator(True)
-    return torch.from_numpy(sitk.GetArrayFromImage(resampler.Execute(image)))
+    return resample_onto(image_like(array, grid), target, sitk.sitkNearestNeighbor)
 
 
 def largest_components(label: np.ndarray) -> np.ndarray:

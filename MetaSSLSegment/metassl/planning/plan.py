@@ -1,4 +1,4 @@
-"""plan.json: how volumes are resampled, normalised and cut, and the network that sees them.
+"""plan.json: spacing and intensities of the network's input, the patch, and the network.
 
 All triples are in array order (k, j, i): inferior to superior, anterior to posterior, right to left, since every
 volume is first brought into LPS orientation.
@@ -16,11 +16,11 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Intensity:
-    """Normalisation of one channel.
+    """Intensity normalisation of one channel.
 
     Attributes:
-        scheme: "ct" clips to [lower, upper] and standardises by mean and std, all measured on the foreground of the
-            labelled cases; "zscore" standardises each volume by its own mean and standard deviation.
+        scheme: "ct" clips to the window [lower, upper] and standardises by mean and std, all measured on the foreground
+            of the labelled cases; "zscore" standardises each volume by its own mean and standard deviation.
         lower, upper, mean, std: only for "ct", in the image's units.
     """
 

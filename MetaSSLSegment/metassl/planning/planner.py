@@ -3,28 +3,21 @@
 Source of the rules: Isensee et al., nnU-Net, Nature Methods 2021; budgets are our own, for minutes on a small computer.
 """
 
-import re
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 
-from ..data.checking import read_images, read_label
-from ..data.dataset import IGNORE, Case, Dataset
+from ..data.dataset import Dataset
 from ..data.images import volume_header
-from ..errors import InputError, Stopped
+from ..errors import InputError
 from ..job import Job
-from .plan import Intensity, NetworkPlan, Plan
+from .intensities import plan_intensities
+from .plan import NetworkPlan, Plan
 
 ANISOTROPIC = 3.0
-"""A data set whose coarsest spacing is so many times the finest gets a finer one than the median on that axis."""
+"""A data set whose coarsest axis is more than this many times its finest is resampled finer than the median there."""
 SMALLEST_FEATURE_MAP = 4
-PROBED_CASES = 8
-"""Unlabelled cases whose voxels are read to tell CT from MR."""
-CT_WORD = re.compile(r"(?<![a-z])ct(?![a-z])", re.IGNORECASE)
-OTHER_MODALITY = re.compile(r"(?<![a-z])(mr|mri|t1|t2|flair|adc|dwi|us|pet|pt)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,7 @@ def make_plan(
         kernels=plan_kernels(spacing, strides),
         strides=strides,
     )
-    return Plan(spacing, patch, _intensities(dataset, progress, should_stop), network)
+    return Plan(spacing, patch, plan_intensities(dataset, progress, should_stop), network)
 
 
 def target_spacing(spacings: Sequence[Sequence[float]]) -> tuple[float, float, float]:
@@ -159,59 +152,6 @@ def _round_up(patch: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[i
     return tuple(int(n) for n in rounded)
 
 
-def _intensities(dataset: Dataset, progress, should_stop) -> tuple[Intensity, ...]:
-    """One rule per channel; CT rules are measured on the foreground of the labelled cases."""
-    labelled = dataset.with_role("labelled")
-    known = [
-        bool(CT_WORD.search(c)) if CT_WORD.search(c) or OTHER_MODALITY.search(c) else None for c in dataset.channels
-    ]
-    undecided = any(k is None for k in known)
-    probed = [*labelled, *dataset.with_role("unlabelled")[:PROBED_CASES]] if undecided else labelled
-    if not undecided and not any(known):
-        return tuple(Intensity("zscore") for _ in known)
-    like_ct: list[list[bool]] = [[] for _ in known]
-    samples: list[list[np.ndarray]] = [[] for _ in known]
-    for number, case in enumerate(probed):
-        if should_stop and should_stop():
-            raise Stopped("Stopped while planning.")
-        images = read_images(case)
-        inside = _foreground(case, dataset, images[0])
-        for channel, image in enumerate(images):
-            array = sitk.GetArrayViewFromImage(image)
-            like_ct[channel].append(bool(array.min() < -200 and not np.any(array % 1)))
-            if inside is not None:
-                samples[channel].append(array[inside])
-        if progress:
-            progress(number + 1, len(probed), case.id)
-    ct = [np.mean(found) > 0.5 if k is None else k for k, found in zip(known, like_ct)]
-    return tuple(_ct_rule(np.concatenate(s)) if c else Intensity("zscore") for c, s in zip(ct, samples))
-
-
-def _foreground(case: Case, dataset: Dataset, image: sitk.Image) -> np.ndarray | None:
-    """Boolean array with up to 50,000 random foreground voxels of a labelled case."""
-    if case.role != "labelled":
-        return None
-    label = read_label(case.label, dataset, image)
-    places = np.flatnonzero((label > 0) & (label != IGNORE))
-    random = np.random.default_rng(zlib.crc32(case.id.encode()))
-    inside = np.zeros(label.size, bool)
-    inside[random.choice(places, min(len(places), 50_000), replace=False)] = True
-    return inside.reshape(label.shape)
-
-
-def _ct_rule(values: np.ndarray) -> Intensity:
-    if not len(values):
-        raise InputError(
-            "No labelled case has a foreground voxel, so CT intensities cannot be planned.",
-            "Annotate at least one case, or correct its label.",
-        )
-    lower, upper = (float(v) for v in np.percentile(values, (0.5, 99.5)))
-    if lower == upper:  # clipping to one value would erase the image
-        return Intensity("zscore")
-    clipped = np.clip(values, lower, upper).astype(np.float64)
-    return Intensity("ct", lower, upper, float(clipped.mean()), float(clipped.std()))
-
-
 def describe_plan(plan: Plan) -> str:
     """The plan in a few lines for people."""
     network = plan.network
@@ -219,10 +159,10 @@ def describe_plan(plan: Plan) -> str:
         f"CT {rule.lower:.0f} to {rule.upper:.0f}" if rule.scheme == "ct" else "z-score per volume"
         for rule in plan.intensities
     )
-    size = " x ".join(str(n) for n in plan.patch)
-    spacing = " x ".join(f"{s:.3g}" for s in plan.spacing)
+    size = " x ".join(str(n) for n in plan.patch[::-1])
+    spacing = " x ".join(f"{s:.3g}" for s in plan.spacing[::-1])
     return (
-        f"Plan: patch {size} voxels of {spacing} mm (inferior-superior x anterior-posterior x right-left), "
+        f"Plan: patch {size} voxels of {spacing} mm (right-left x anterior-posterior x inferior-superior), "
         f"intensities: {rules}\n"
         f"Network: {network.size}, {len(network.strides)} stages, filters {'-'.join(map(str, network.filters))}"
     )

@@ -4,16 +4,15 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
-from ..data.checking import read_images
-from ..data.dataset import NOT_IN_NAMES, ROLES, Case, Dataset
+from ..data.dataset import ROLES, Case, Dataset, unique_names
 from ..data.images import dicom_series, is_image_file, stem, write_image
+from ..data.reading import read_images
 from ..errors import InputError
 from ..files import write_json
 from ..inference.model import Model
@@ -207,15 +206,9 @@ def find_cases(inputs: Sequence[Path | str], channels: int, roles: Sequence[str]
     found += _grouped(loose, channels)
     if not found:
         raise InputError("There is nothing to segment.", f"No case has one of the roles {', '.join(roles)}.")
-    taken = {"summary"}  # summary.json is about all cases
-    cases = []
-    for name, images in found:
-        name = re.sub(NOT_IN_NAMES, "_", name).strip(". ") or "case"
-        names = chain([name], (f"{name}-{n}" for n in count(2)))
-        unique = next(n for n in names if n.casefold() not in taken)
-        taken.add(unique.casefold())
-        cases.append(Case(unique, images))
-    return cases
+    # summary.json is about all cases; 200: evaluate looks for these names, so only what no disk takes is shortened
+    names = unique_names((name for name, _ in found), taken=["summary"], longest=200)
+    return [Case(name, images) for name, (_, images) in zip(names, found)]
 
 
 def _grouped(files: Sequence[Path], channels: int) -> list[tuple[str, tuple[str, ...]]]:

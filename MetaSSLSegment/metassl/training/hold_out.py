@@ -11,7 +11,7 @@ from ..data.dataset import SegmentClass
 from ..data.overlap import dice_per_class
 from ..errors import is_out_of_memory
 from ..events import Reporter
-from ..planning.preprocessing import CachedCase
+from ..planning.cache import CachedCase
 
 TIMES = (0.25, 0.5, 0.75)
 """Shares of the budget after which hold-out Dice is measured, besides the end."""

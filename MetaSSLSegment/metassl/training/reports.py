@@ -11,7 +11,7 @@ from .. import __version__
 from ..distributed import world_size
 from ..events import Reporter
 from ..job import Job
-from ..planning.preprocessing import CachedCase
+from ..planning.cache import CachedCase
 from ..regions import REGIONS
 from ..ssl.quadripartition import LABELLED, REFERENCE, SUPERVISED, UNLABELLED
 from ..ssl.thresholds import AdaptiveThresholds

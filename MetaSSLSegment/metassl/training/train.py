@@ -18,9 +18,9 @@ from ..distributed import SilentReporter, announce_failure, is_first, on_first_r
 from ..errors import InputError, OutOfMemoryError, is_out_of_memory
 from ..events import Reporter
 from ..job import Job
+from ..planning.cache import CachedCase, build_cache
 from ..planning.plan import Plan
 from ..planning.planner import describe_plan, make_plan
-from ..planning.preprocessing import CachedCase, build_cache
 from .run_folder import RunFolder
 from .trainer import Trainer
 

@@ -26,8 +26,8 @@ from ..inference.model import save_model
 from ..inference.volume import predict_labels
 from ..job import Job
 from ..networks.instance_norm import move_to_device
+from ..planning.cache import CachedCase
 from ..planning.plan import Plan
-from ..planning.preprocessing import CachedCase
 from ..ssl.methods import build_method
 from ..ssl.quadripartition import REFERENCE, UNLABELLED
 from .budget import Budget

@@ -1,8 +1,4 @@
-"""From volumes to network input: orientation, spacing, intensities; once per case, kept in a memory-mapped cache.
-
-A volume is brought into LPS orientation (its axes then run along the patient's as closely as they can), resampled to
-the plan's spacing and normalised. Arrays are (k, j, i).
-"""
+"""The cache: every case preprocessed once, as arrays that training maps into memory and cuts crops from."""
 
 import json
 import math
@@ -15,22 +11,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
-from ..data.checking import read_images, read_label
 from ..data.dataset import IGNORE, Case, Dataset
-from ..data.images import image_like, volume_header
+from ..data.images import volume_header
+from ..data.reading import read_images, read_label
 from ..errors import DiskError, InputError, Stopped
 from ..files import read_json, replacing, write_json
-from .plan import Intensity, Plan
+from .plan import Plan
+from .resampling import label_to_grid, to_grid
 
 CACHE_VERSION = 1
 VOXELS_IN_FLIGHT = 150_000_000
 """Voxels of all channels that are preprocessed at the same time; each needs some 30 bytes."""
-SAME_SPACING = 0.01
-"""Relative difference below which an axis is not resampled."""
-SMOOTH_FROM = 1.5
-"""An axis that becomes coarser by more than this factor is smoothed first, against aliasing."""
 FOREGROUND_VOXELS = 2000
 """Number of foreground voxels per class and case that are remembered for centring crops."""
 
@@ -64,50 +56,6 @@ class CachedCase:
         return {int(k): voxels[voxels[:, 0] == k, 1:] for k in np.unique(voxels[:, 0])}
 
 
-def to_grid(images: Sequence[sitk.Image], plan: Plan) -> tuple[np.ndarray, sitk.Image]:
-    """Channels of one case as network input.
-
-    Args:
-        images: float32 volumes of one geometry.
-        plan: spacing and intensities.
-
-    Returns:
-        (channels, k, j, i) float32, and an image whose geometry is that of the array (its voxels mean nothing).
-    """
-    # normalised first: resampling would blur the constant background that the statistics leave out
-    normalised = [
-        image_like(normalise(sitk.GetArrayViewFromImage(image), rule), image)
-        for image, rule in zip(images, plan.intensities)
-    ]
-    resampled = [_resample(sitk.DICOMOrient(image, "LPS"), plan.spacing[::-1], sitk.sitkLinear) for image in normalised]
-    return np.stack([sitk.GetArrayViewFromImage(image) for image in resampled]), resampled[0]
-
-
-def label_to_grid(label: np.ndarray, reference: sitk.Image, plan: Plan) -> np.ndarray:
-    """Class indices (k, j, i) on the grid of ``reference`` -> uint8 on the network's grid, by nearest neighbours."""
-    image = sitk.DICOMOrient(image_like(label, reference), "LPS")
-    return sitk.GetArrayFromImage(_resample(image, plan.spacing[::-1], sitk.sitkNearestNeighbor))
-
-
-def normalise(array: np.ndarray, rule: Intensity) -> np.ndarray:
-    """Intensities as the plan says, float32.
-
-    "zscore" takes mean and deviation of the volume itself between its 0.5 and 99.5 percentiles, so that single bright
-    voxels do not matter; when more than a quarter of the voxels have the lowest value (air, padding), of the others.
-    """
-    array = array.astype(np.float32)
-    if rule.scheme == "ct":
-        return (np.clip(array, rule.lower, rule.upper) - rule.mean) / max(rule.std, 1e-6)
-    lowest = array.min()
-    inside = array[array > lowest] if 0.25 < (array == lowest).mean() < 1 else array
-    low, high = (float(v) for v in np.percentile(inside, (0.5, 99.5)))
-    if high <= low:  # nearly everything has one value
-        low, high = float(inside.min()), float(inside.max())
-    typical = np.clip(inside, low, high)
-    mean, std = (float(f(typical, dtype=np.float64)) for f in (np.mean, np.std))  # Python's floats: all stays float32
-    return ((np.clip(array, min(lowest, low), high) - mean) / max(std, 1e-12)).clip(-20, 20)
-
-
 def build_cache(
     dataset: Dataset,
     plan: Plan,
@@ -127,7 +75,7 @@ def build_cache(
     """
     _make_folder(folder)
     cases = dataset.with_role("labelled", "unlabelled", "hold-out")
-    missing = [case for case in cases if _cached(case, dataset, plan, folder) is None]
+    missing = [case for case in cases if _find_cached(case, dataset, plan, folder) is None]
     largest = _require_space(missing, plan, folder)
     workers = max(1, min(os.cpu_count() or 1, 4, VOXELS_IN_FLIGHT // largest))
     waiting = list(reversed(missing))
@@ -154,7 +102,7 @@ def build_cache(
                     progress(done, len(cases), case.id)
     if done < len(cases):
         raise Stopped("Stopped while preprocessing; the finished cases are kept.")
-    return [_cached(case, dataset, plan, folder) for case in cases]
+    return [_find_cached(case, dataset, plan, folder) for case in cases]
 
 
 def _preprocess(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> None:
@@ -162,20 +110,20 @@ def _preprocess(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> None:
     (folder / f"{case.id}.json").unlink(missing_ok=True)
     images = read_images(case)
     array, _ = to_grid(images, plan)
-    _save(folder / f"{case.id}.image.npy", array.astype(np.float16))
+    _save_array(folder / f"{case.id}.image.npy", array.astype(np.float16))
     if case.role != "unlabelled":
         label = label_to_grid(read_label(case.label, dataset, images[0]), images[0], plan)
-        _save(folder / f"{case.id}.label.npy", label)
-        _save(folder / f"{case.id}.foreground.npy", _some_foreground(label, case.id))
+        _save_array(folder / f"{case.id}.label.npy", label)
+        _save_array(folder / f"{case.id}.foreground.npy", _sample_foreground(label, case.id))
     write_json(folder / f"{case.id}.json", {"fingerprint": fingerprint, "shape": list(array.shape[1:])})
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def _save_array(path: Path, array: np.ndarray) -> None:
     with replacing(path) as temporary:
         np.save(temporary, array)
 
 
-def _some_foreground(label: np.ndarray, name: str) -> np.ndarray:
+def _sample_foreground(label: np.ndarray, name: str) -> np.ndarray:
     """(n, 4) class index and coordinates of random foreground voxels; the same for the same case."""
     random = np.random.default_rng(zlib.crc32(name.encode()))
     chosen = [np.zeros((0, 4), np.int32)]
@@ -188,7 +136,7 @@ def _some_foreground(label: np.ndarray, name: str) -> np.ndarray:
     return np.concatenate(chosen)
 
 
-def _cached(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> CachedCase | None:
+def _find_cached(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> CachedCase | None:
     """The case if the cache holds it as it would be preprocessed now."""
     path = folder / f"{case.id}.json"
     if not path.exists():
@@ -248,27 +196,3 @@ def _require_space(cases: Sequence[Case], plan: Plan, folder: Path) -> int:
             "Free some disk space, choose a run folder on another disk, or a coarser --spacing.",
         )
     return largest
-
-
-def _resample(image: sitk.Image, spacing: Sequence[float], interpolator: int) -> sitk.Image:
-    """The image on a grid of the given spacing (i, j, k, mm) that covers the same box; see ``SAME_SPACING``."""
-    old = image.GetSpacing()
-    new = [o if abs(o - n) <= SAME_SPACING * n else n for o, n in zip(old, spacing)]
-    if new == list(old):
-        return image
-    size = [max(1, round(s * o / n)) for s, o, n in zip(image.GetSize(), old, new)]
-    if interpolator != sitk.sitkNearestNeighbor:
-        for axis, (o, n) in enumerate(zip(old, new)):
-            if n > SMOOTH_FROM * o:
-                image = sitk.RecursiveGaussian(image, 0.4 * n, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
-    resampler = sitk.ResampleImageFilter()
-    resampler.SetInterpolator(interpolator)
-    resampler.SetUseNearestNeighborExtrapolator(True)
-    resampler.SetSize(size)
-    resampler.SetOutputSpacing(new)
-    resampler.SetOutputDirection(image.GetDirection())
-    # the outer corner of the first voxel stays where it is
-    resampler.SetOutputOrigin(
-        image.TransformContinuousIndexToPhysicalPoint([(n / o - 1) / 2 for o, n in zip(old, new)])
-    )
-    return resampler.Execute(image)

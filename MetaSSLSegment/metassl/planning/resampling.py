@@ -1,0 +1,63 @@
+"""From volumes to network input and its labels: orientation, intensities, spacing.
+
+A volume is brought into LPS orientation (its axes then run along the patient's as closely as they can) and resampled to
+the plan's spacing. Arrays are (k, j, i).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..data.images import image_like
+from .intensities import normalise_intensities
+from .plan import Plan
+
+SAME_SPACING = 0.01
+"""Relative difference below which an axis is not resampled."""
+SMOOTH_FROM = 1.5
+"""An axis that becomes coarser by more than this factor is smoothed first, against aliasing."""
+
+
+def to_grid(images: Sequence[sitk.Image], plan: Plan) -> tuple[np.ndarray, sitk.Image]:
+    """Channels of one case as network input.
+
+    Args:
+        images: float32 volumes of one geometry.
+        plan: spacing and intensities.
+
+    Returns:
+        (channels, k, j, i) float32, and an image whose geometry is that of the array (its voxels mean nothing).
+    """
+    # intensities first: resampling would blur the constant background that the statistics leave out
+    normalised = [
+        image_like(normalise_intensities(sitk.GetArrayViewFromImage(image), rule), image)
+        for image, rule in zip(images, plan.intensities)
+    ]
+    resampled = [
+        _to_spacing(sitk.DICOMOrient(image, "LPS"), plan.spacing[::-1], sitk.sitkLinear) for image in normalised
+    ]
+    return np.stack([sitk.GetArrayViewFromImage(image) for image in resampled]), resampled[0]
+
+
+def label_to_grid(label: np.ndarray, grid: sitk.Image, plan: Plan) -> np.ndarray:
+    """Class indices (k, j, i) on the grid of an image -> uint8 on the network's grid, by nearest neighbours."""
+    image = sitk.DICOMOrient(image_like(label, grid), "LPS")
+    return sitk.GetArrayFromImage(_to_spacing(image, plan.spacing[::-1], sitk.sitkNearestNeighbor))
+
+
+def _to_spacing(image: sitk.Image, spacing: Sequence[float], interpolator: int) -> sitk.Image:
+    """The image on a grid of the given spacing (i, j, k, mm) that covers the same box; see ``SAME_SPACING``."""
+    old = image.GetSpacing()
+    new = [o if abs(o - n) <= SAME_SPACING * n else n for o, n in zip(old, spacing)]
+    if new == list(old):
+        return image
+    size = [max(1, round(s * o / n)) for s, o, n in zip(image.GetSize(), old, new)]
+    if interpolator != sitk.sitkNearestNeighbor:
+        for axis, (o, n) in enumerate(zip(old, new)):
+            if n > SMOOTH_FROM * o:
+                image = sitk.RecursiveGaussian(image, 0.4 * n, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
+    # the outer corner of the first voxel stays where it is
+    origin = image.TransformContinuousIndexToPhysicalPoint([(n / o - 1) / 2 for o, n in zip(old, new)])
+    direction, kind = image.GetDirection(), image.GetPixelID()
+    return sitk.Resample(image, size, sitk.Transform(), interpolator, origin, new, direction, 0, kind, True)
