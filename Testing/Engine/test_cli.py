@@ -8,7 +8,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from metassl import __version__
-from metassl.cli.main import build_parser, explain, main, stop_requests
+from metassl.cli.main import build_parser, explain, main
+from metassl.cli.stopping import stop_requests
 from metassl.errors import DiskError, InputError, OutOfMemoryError
 from metassl.job import Job
 from volumes import label, write
@@ -147,7 +148,7 @@ def test_a_missing_package_is_said(tmp_path):
 
 
 def test_a_defect_shows_its_traceback(monkeypatch):
-    monkeypatch.setattr("metassl.cli.main.Dataset.load", lambda _: 1 / 0)
+    monkeypatch.setattr("metassl.cli.commands.Dataset.load", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["check", "d.json"])
 
