@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from metassl import __version__
 from metassl.cli.main import build_parser, explain, main
+from metassl.cli.options import job_given
 from metassl.cli.stopping import stop_requests
 from metassl.errors import DiskError, InputError, OutOfMemoryError
-from metassl.job import Job
+from metassl.job import GROUPS, RENAMED, Job
 from volumes import label, write
 
 COMMANDS = ("sample", "prepare", "check", "train", "predict", "evaluate", "info")
@@ -40,7 +42,7 @@ def test_help_explains_without_loading_anything_heavy(command):
 
 
 def test_every_setting_is_an_option_with_its_explanation():
-    text = metassl("train", "--help", env={"COLUMNS": "200", "PATH": ""}).stdout
+    text = metassl("train", "--help", env={**os.environ, "COLUMNS": "200"}).stdout
     for item in fields(Job):
         assert f"--{item.name.replace('_', '-')}" in text
         assert " ".join(item.metadata["help"].split()) in " ".join(text.split())
@@ -58,6 +60,55 @@ def test_settings_reach_the_job():
         ["LR", "IS"],
     )
     assert (args.minutes, args.seed) == (0.5, 7) and not hasattr(args, "iterations")
+
+
+def job_of(options):
+    return job_given(build_parser().parse_args(["train", "d.json", "--out", "r", *options.split()]))
+
+
+def test_help_has_the_settings_in_groups_and_hides_the_names_of_before():
+    text = metassl("train", "--help").stdout
+    places = [text.index(f"\n{group}:\n") for group in GROUPS]
+    assert places == sorted(places) and GROUPS[-1] == "expert"
+    ends = [*places[1:], len(text)]
+    for item in fields(Job):
+        group = GROUPS.index(item.metadata["group"])
+        assert f"\n  --{item.name.replace('_', '-')} " in text[places[group] : ends[group]], item.name
+    assert not any(f"--{name} " in text for name in RENAMED)
+
+
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("--weights paper", "--region-weights paper"),
+        ("--normalisation region", "--reduction region"),
+        ("--mirror LR IS", "--mirror-axes LR IS"),
+        ("--annotations judged", "--annotation-trust on"),
+        ("--annotations alike", "--annotation-trust off"),
+        ("--ema 0.9", "--ema-decay 0.9"),
+    ],
+)
+def test_options_of_before_are_still_understood(former, present):
+    assert job_of(former) == job_of(present) and (former.endswith("judged") or job_of(former) != Job())
+
+
+def test_an_unknown_value_of_an_option_of_before_is_refused():
+    with pytest.raises(InputError, match="region_weights is 'heavy'; use one of mild, paper, released-code"):
+        job_of("--weights heavy")
+
+
+def test_sizes_and_spacings_are_given_as_people_think():
+    """Right-left first, as Slicer shows them, where the job has array order: so is every setting of three numbers."""
+    triples = [item.name for item in fields(Job) if re.search(r"tuple\[(int|float), \1, \1\]", str(item.type))]
+    assert triples == ["patch", "spacing"]
+    for name in triples:
+        assert getattr(job_of(f"--{name} 16 24 32"), name) == (32, 24, 16)
+        assert f"--{name} I J K" in metassl("train", "--help").stdout
+
+
+def test_bare_metassl_explains_itself():
+    result = metassl()
+    assert result.returncode == 0 and result.stdout == metassl("--help").stdout and result.stderr == ""
 
 
 def test_version():

@@ -4,39 +4,36 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
 from ..data.dataset import ROLES, Dataset
 from ..errors import InputError, Stopped
 from ..events import Reporter
-from ..job import Job
-from .options import add_settings
+from .options import add_settings, job_given, settings_given
 from .stopping import stop_requests
+
+RESUMABLE = {"minutes", "iterations", "device", "threads"}
+"""Settings that a resumed run may change."""
 
 
 def add_commands(commands) -> None:
     """Add every command to the sub-parsers."""
-    _add_sample(commands)
-    _add_prepare(commands)
-    _add_check(commands)
-    _add_train(commands)
-    _add_predict(commands)
-    _add_evaluate(commands)
-    _add_info(commands)
+    for add in (_add_sample, _add_prepare, _add_check, _add_train, _add_predict, _add_evaluate, _add_info):
+        add(commands)
 
 
-def _command(commands, name: str, function: Callable, help: str, example: str = "") -> argparse.ArgumentParser:
-    """A command with the options that all commands have."""
+def _add_command(commands, run: Callable, help: str, *examples: str) -> argparse.ArgumentParser:
+    """A command, named after the function that runs it, with the option that all commands have."""
     parser = commands.add_parser(
-        name,
+        run.__name__.strip("_"),
         help=help,
         description=help[0].upper() + help[1:] + ".",
-        epilog=f"example:\n  {example}" if example else None,
+        epilog="\n  metassl ".join(["example:", *examples]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(command=function)
+    parser.set_defaults(command=run)
     parser.add_argument(
         "--events",
         action="store_true",
@@ -46,13 +43,8 @@ def _command(commands, name: str, function: Callable, help: str, example: str = 
 
 
 def _add_sample(commands) -> None:
-    parser = _command(
-        commands,
-        "sample",
-        _sample,
-        "write a small synthetic data set to try everything on",
-        "metassl sample --out sample",
-    )
+    help = "write a small synthetic data set to try everything on"
+    parser = _add_command(commands, _sample, help, "sample --out sample")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same volumes (default 0)")
     parser.add_argument("--labelled", type=int, default=4, metavar="N", help="labelled cases (default 4)")
@@ -70,13 +62,9 @@ def _sample(args: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _add_prepare(commands) -> None:
-    parser = _command(
-        commands,
-        "prepare",
-        _prepare,
-        "make dataset.json from a folder of volumes",
-        "metassl prepare /data/heart --labelled heart_01 heart_02 --out dataset.json",
-    )
+    help = "make dataset.json from a folder of volumes"
+    example = "prepare /data/heart --labelled heart_01 heart_02 --out dataset.json"
+    parser = _add_command(commands, _prepare, help, example)
     parser.add_argument(
         "source",
         type=Path,
@@ -103,25 +91,19 @@ def _prepare(args: argparse.Namespace, reporter: Reporter) -> None:
     for note in notes:
         reporter.info(note)
     counts = {role: len(dataset.with_role(role)) for role in ROLES}
+    cases = ", ".join(f"{n} {role}" for role, n in counts.items())
     classes = ", ".join(f"{c.value} {c.name}" for c in dataset.classes)
-    reporter.info(
-        f"Wrote {args.out}: " + ", ".join(f"{n} {role}" for role, n in counts.items()) + f"; classes: {classes}"
-    )
+    reporter.info(f"Wrote {args.out}: {cases}; classes: {classes}")
     reporter.event("done", dataset=str(args.out), cases=counts, notes=notes)
 
 
 def _add_check(commands) -> None:
-    parser = _command(
-        commands,
-        "check",
-        _check,
-        "report every problem of every case, and what to do about it",
-        "metassl check dataset.json",
-    )
+    help = "report every problem of every case, and what to do about it"
+    parser = _add_command(commands, _check, help, "check dataset.json")
     parser.add_argument("dataset", type=Path, help="dataset.json")
 
 
-def _check(args: argparse.Namespace, reporter: Reporter) -> int:
+def _check(args: argparse.Namespace, reporter: Reporter) -> None:
     from ..data.checking import check_dataset
 
     with stop_requests(args.events) as should_stop:
@@ -130,20 +112,14 @@ def _check(args: argparse.Namespace, reporter: Reporter) -> int:
     reporter.event("report", **report.to_dict())
     report.usable_dataset()
     reporter.event("done", excluded=report.excluded)
-    return 0
 
 
 def _add_train(commands) -> None:
-    parser = _command(
-        commands,
-        "train",
-        _train,
-        "train a model on the labelled and unlabelled cases",
-        "metassl train dataset.json --out run --minutes 10\n  metassl train --resume run",
-    )
+    help = "train a model on the labelled and unlabelled cases"
+    parser = _add_command(commands, _train, help, "train dataset.json --out run --minutes 10", "train --resume run")
     parser.add_argument("dataset", type=Path, nargs="?", help="dataset.json")
     parser.add_argument("--out", type=Path, metavar="RUN", help="new run folder")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run; a budget may be given anew")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="continue a run; a new budget may be given")
     add_settings(parser)
 
 
@@ -167,7 +143,9 @@ def _train_as(first: bool, args: argparse.Namespace, reporter: Reporter) -> int:
     """Train; only the first process prepares the run folder and listens to the parent."""
     from ..training.run_folder import RunFolder
 
-    run = _run_folder(args) if first else RunFolder(args.resume or args.out or "")
+    run = RunFolder(args.resume or args.out or "")
+    if first:
+        (_resume_run if args.resume else _start_run)(run, args)
     with stop_requests(args.events and first) as should_stop:
         from ..training.train import train
 
@@ -176,31 +154,19 @@ def _train_as(first: bool, args: argparse.Namespace, reporter: Reporter) -> int:
     return Stopped.exit_code if summary["stopped"] else 0
 
 
-def _run_folder(args: argparse.Namespace):
-    """The run to resume, or a new one."""
-    from ..training.run_folder import RunFolder
-
-    settings = {item.name: getattr(args, item.name) for item in fields(Job) if hasattr(args, item.name)}
-    settings = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
-    if args.resume:
-        return _resumed(args, settings)
+def _start_run(run, args: argparse.Namespace) -> None:
     if args.dataset is None or args.out is None:
         raise InputError("metassl train needs dataset.json and --out RUN, or --resume RUN.")
-    run = RunFolder(args.out)
-    run.create(Job(**settings), Dataset.load(args.dataset))
-    return run
+    run.create(job_given(args), Dataset.load(args.dataset))
 
 
-def _resumed(args: argparse.Namespace, settings: dict):
-    """The run to resume, with a new budget if one was given."""
-    from ..training.run_folder import RunFolder
-
+def _resume_run(run, args: argparse.Namespace) -> None:
+    """Check that the run can be resumed as asked for; a new budget becomes the job's."""
     if args.dataset is not None or args.out is not None:
-        raise InputError("--resume takes data and folder from the run.", "Leave dataset.json and --out away.")
-    run = RunFolder(args.resume)
+        raise InputError("--resume takes data and folder from the run.", "Give neither dataset.json nor --out with it.")
     job, _ = run.load()
-    other = sorted(set(settings) - {"minutes", "iterations", "device", "threads"})
-    if other:
+    settings = settings_given(args)
+    if other := sorted(set(settings) - RESUMABLE):
         raise InputError(
             f"A resumed run keeps its settings; --{other[0].replace('_', '-')} cannot be changed.",
             "Only --minutes or --iterations, --device and --threads may be given with --resume.",
@@ -208,17 +174,11 @@ def _resumed(args: argparse.Namespace, settings: dict):
     if settings:
         no_budget = {"minutes": None, "iterations": None} if {"minutes", "iterations"} & set(settings) else {}
         replace(job, **{**no_budget, **settings}).save(run.job_file)
-    return run
 
 
 def _add_predict(commands) -> None:
-    parser = _command(
-        commands,
-        "predict",
-        _predict,
-        "segment volumes: labelmap, regions, confidence and volumes in ml",
-        "metassl predict run/model image.nii.gz --out results",
-    )
+    help = "segment volumes: labelmap, regions, confidence and volumes in ml"
+    parser = _add_command(commands, _predict, help, "predict run/model image.nii.gz --out results")
     parser.add_argument("model", type=Path, help="model folder (or the run folder that holds it)")
     parser.add_argument(
         "inputs", type=Path, nargs="+", help="image files, folders of images or DICOM series, dataset.json"
@@ -232,11 +192,16 @@ def _add_predict(commands) -> None:
         metavar="ROLE",
         help=f"which cases of a dataset.json: {', '.join(ROLES)} (default all)",
     )
-    parser.add_argument("--no-regions", action="store_true", help="leave the region labelmap out")
-    parser.add_argument("--no-confidence", action="store_true", help="leave the confidence volume out")
-    parser.add_argument("--overlap", type=float, default=0.5, metavar="X", help="overlap of the windows (default 0.5)")
+    parser.add_argument("--no-regions", action="store_true", help="write no labelmap of the regions")
+    parser.add_argument("--no-confidence", action="store_true", help="write no confidence volume")
     parser.add_argument(
-        "--mirror", action="store_true", help="average over mirrored views, if the model was trained with them (slower)"
+        "--overlap", type=float, default=0.5, metavar="X", help="overlap of windows, 0 to <1 (default 0.5)"
+    )
+    parser.add_argument(
+        "--mirror",
+        action="store_true",
+        help="average over mirrored views, along the axes of --mirror-axes of the training (slower; no effect on a "
+        "model trained without)",
     )
     parser.add_argument(
         "--keep-largest", action="store_true", help="keep only the largest connected component of each class"
@@ -279,13 +244,8 @@ def _predict(args: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _add_evaluate(commands) -> None:
-    parser = _command(
-        commands,
-        "evaluate",
-        _evaluate,
-        "compare predictions with labels: Dice, HD95, ASSD, volume difference",
-        "metassl evaluate results dataset.json --out metrics",
-    )
+    help = "compare predictions with labels: Dice, HD95, ASSD, volume difference"
+    parser = _add_command(commands, _evaluate, help, "evaluate results dataset.json --out metrics")
     parser.add_argument("predictions", type=Path, help="folder of predicted labelmaps")
     parser.add_argument("labels", type=Path, help="folder of label files, or dataset.json")
     parser.add_argument(
@@ -303,7 +263,7 @@ def _evaluate(args: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _add_info(commands) -> None:
-    _command(commands, "info", _info, "say which versions are installed and which device would be used", "metassl info")
+    _add_command(commands, _info, "show the installed versions and the device that would be used", "info")
 
 
 def _info(args: argparse.Namespace, reporter: Reporter) -> None:

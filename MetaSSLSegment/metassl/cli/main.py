@@ -16,10 +16,14 @@ EXIT_CODES = """exit codes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the process's exit code."""
-    args = build_parser().parse_args(arguments)
-    _speak_safely(args.events)
-    _give_way()
+    """Run a command, or without one print the help; returns the process's exit code."""
+    parser = build_parser()
+    args = parser.parse_args(arguments)
+    if args.command is None:
+        parser.print_help()
+        return 0
+    _escape_unknown_characters(args.events)
+    _shorten_spinning()
     reporter = Reporter(args.events)
     try:
         return args.command(args, reporter) or 0
@@ -34,17 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return Stopped.exit_code
 
 
-def _speak_safely(events: bool) -> None:
+def _escape_unknown_characters(events: bool) -> None:
     """Names that the terminal's character set lacks must not end a run; programs read UTF-8."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace", **({"encoding": "utf-8"} if events else {}))
 
 
-def _give_way() -> None:
+def _shorten_spinning() -> None:
     """Threads that wait for each other sleep soon, before PyTorch is imported.
 
-    As long as they spin, which GNU's OpenMP does for long, they keep the siblings that they wait for off a core when
-    other programs want the cores too (docs/benchmarks.md, Training).
+    While they spin, which GNU's OpenMP does for long, they keep the threads that they wait for off the cores when other
+    programs want these too (docs/benchmarks.md, Training).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -76,6 +80,6 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"metassl {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    add_commands(commands)
+    parser.set_defaults(command=None)
+    add_commands(parser.add_subparsers(title="commands", metavar="COMMAND"))
     return parser
