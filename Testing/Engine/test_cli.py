@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import re
@@ -5,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from metassl import __version__
 from metassl.cli.main import build_parser, explain, main
 from metassl.cli.options import job_given
 from metassl.cli.stopping import stop_requests
+from metassl.data.dataset import Dataset
 from metassl.errors import DiskError, InputError, OutOfMemoryError
 from metassl.job import GROUPS, RENAMED, Job
 from volumes import label, write
@@ -138,6 +141,40 @@ def test_prepare_and_check_from_the_command_line(tmp_path):
     *_, report, error = map(json.loads, events)
     assert report["event"] == "report" and report["excluded"] == ["sample_000"] and "sample_001" in report["measured"]
     assert error["event"] == "error" and error["code"] == 2
+
+
+@pytest.fixture
+def three_cases(tmp_path, monkeypatch):
+    """The current folder has a folder SOURCE with three labelled cases."""
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        write(Path("SOURCE", "images", f"{name}.nrrd"), np.zeros((6, 6, 6)))
+        write(Path("SOURCE", "labels", f"{name}.nrrd"), label(1))
+
+
+ORDERS = list(itertools.permutations(("SOURCE", "--labelled a b", "--hold-out c", "--out d.json")))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_no_role_swallows_the_source(order, three_cases):
+    assert main(["prepare", *" ".join(order).split()]) == 0
+    assert {case.id: case.role for case in Dataset.load("d.json").cases} == {
+        "a": "labelled",
+        "b": "labelled",
+        "c": "hold-out",
+    }
+
+
+@pytest.mark.parametrize("words", ["", "--labelled a b", "--labelled a b NO-SUCH-FOLDER", "--labelled SOURCE"])
+def test_a_missing_source_is_said(words, three_cases, capsys):
+    assert main(["prepare", *words.split(), "--out", "d.json"]) == 2
+    assert "metassl prepare needs SOURCE" in capsys.readouterr().err and not Path("d.json").exists()
+
+
+def test_of_several_paths_the_one_behind_the_last_role_is_the_source(three_cases):
+    Path("b").mkdir()  # as where the current folder holds a folder for every case
+    assert main(["prepare", "--labelled", "a", "b", "--hold-out", "c", "SOURCE", "--out", "d.json"]) == 0
+    assert len(Dataset.load("d.json").with_role("labelled")) == 2
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from .. import __version__
 from ..data.dataset import ROLES, Dataset
 from ..errors import InputError, Stopped
 from ..events import Reporter
-from .options import add_settings, job_given, settings_given
+from .options import add_roles, add_setting, add_settings, job_given, settings_given, source_and_roles
 from .stopping import stop_requests
 
 RESUMABLE = {"minutes", "iterations", "device", "threads"}
@@ -68,25 +68,20 @@ def _add_prepare(commands) -> None:
     parser.add_argument(
         "source",
         type=Path,
+        nargs="?",
+        metavar="SOURCE",
         help="nnU-Net raw folder, MSD task, folder with images/ and labels/, flat folder, or folder of DICOM series",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the dataset.json to write")
     parser.add_argument("--name", help="name of the data set (default: the folder's)")
-    for role in ROLES:
-        parser.add_argument(
-            f"--{role}",
-            nargs="+",
-            metavar="CASES",
-            help=f"cases that are {role}: ids, patterns, a number of random labelled cases, or @FILE / @FILE.json:KEY",
-        )
+    add_roles(parser)
 
 
 def _prepare(args: argparse.Namespace, reporter: Reporter) -> None:
     from ..layouts.prepare import prepare
 
-    roles = {role: getattr(args, role.replace("-", "_")) for role in ROLES}
-    chosen = {role: cases for role, cases in roles.items() if cases}
-    dataset, notes = prepare(args.source, name=args.name, roles=chosen, progress=reporter.phase("reading"))
+    source, roles = source_and_roles(args)
+    dataset, notes = prepare(source, name=args.name, roles=roles, progress=reporter.phase("reading"))
     dataset.save(args.out)
     for note in notes:
         reporter.info(note)
@@ -206,10 +201,8 @@ def _add_predict(commands) -> None:
     parser.add_argument(
         "--keep-largest", action="store_true", help="keep only the largest connected component of each class"
     )
-    parser.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps (default auto)"
-    )
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads, 0 for all (default 0)")
+    add_setting(parser, "device", default="auto")
+    add_setting(parser, "threads", default=0)
 
 
 def _predict(args: argparse.Namespace, reporter: Reporter) -> None:
