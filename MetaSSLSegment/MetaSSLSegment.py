@@ -4,22 +4,22 @@ from pathlib import Path
 import qt
 import slicer
 import vtk
-from MetaSSLSegmentLib.CaseExporter import CaseExporter
-from MetaSSLSegmentLib.CaseList import CaseList
-from MetaSSLSegmentLib.DataSection import DataSection
-from MetaSSLSegmentLib.DisplaySection import DisplaySection
-from MetaSSLSegmentLib.EngineProcess import EngineProcess
+from MetaSSLSegmentLib.Engine.EngineProcess import EngineProcess
+from MetaSSLSegmentLib.Engine.Requirements import Requirements
+from MetaSSLSegmentLib.Engine.Runs import Runs
 from MetaSSLSegmentLib.MetaSSLSegmentTest import MetaSSLSegmentTest  # noqa: F401 (Slicer looks for it here)
-from MetaSSLSegmentLib.ParameterNode import MetaSSLSegmentParameterNode
-from MetaSSLSegmentLib.RegionDisplay import RegionDisplay
-from MetaSSLSegmentLib.Requirements import Requirements
-from MetaSSLSegmentLib.ResultLoader import ResultLoader
-from MetaSSLSegmentLib.Runs import Runs
-from MetaSSLSegmentLib.SampleSource import registerSampleData
-from MetaSSLSegmentLib.SegmentSection import SegmentSection
-from MetaSSLSegmentLib.SetupSection import SetupSection
-from MetaSSLSegmentLib.TrainingCurves import TrainingCurves
-from MetaSSLSegmentLib.TrainingSection import RUNS_SETTING, TrainingSection
+from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter
+from MetaSSLSegmentLib.Scene.CaseList import CaseList
+from MetaSSLSegmentLib.Scene.ParameterNode import MetaSSLSegmentParameterNode
+from MetaSSLSegmentLib.Scene.RegionDisplay import RegionDisplay
+from MetaSSLSegmentLib.Scene.ResultLoader import ResultLoader
+from MetaSSLSegmentLib.Scene.SampleSource import registerSampleData
+from MetaSSLSegmentLib.Scene.TrainingCurves import TrainingCurves
+from MetaSSLSegmentLib.Sections.DataSection import DataSection
+from MetaSSLSegmentLib.Sections.DisplaySection import DisplaySection
+from MetaSSLSegmentLib.Sections.SegmentSection import SegmentSection
+from MetaSSLSegmentLib.Sections.SetupSection import SetupSection
+from MetaSSLSegmentLib.Sections.TrainingSection import RUNS_SETTING, TrainingSection
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -77,13 +77,8 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.trainingSection = TrainingSection(self.ui, self.logic)
         self.segmentSection = SegmentSection(self.ui, self.logic)
         self.displaySection = DisplaySection(self.ui, self.logic)
-        self.sections = [
-            self.setupSection,
-            self.dataSection,
-            self.trainingSection,
-            self.segmentSection,
-            self.displaySection,
-        ]
+        self.sections = [self.setupSection, self.dataSection, self.trainingSection]
+        self.sections += [self.segmentSection, self.displaySection]
         self.trainingSection.modelChosen = self.segmentSection.chooseModel
         self.segmentSection.segmented = lambda result: self.displaySection.showNewest()
         self.logic.changed.append(self.updateButtons)
@@ -92,7 +87,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
 
     def enter(self):
-        """Look again at what may have changed while another module was open."""
+        """Refresh what may have changed while another module was open."""
         self.setupSection.refresh()
         self.trainingSection.refreshRuns()
         self.segmentSection.refreshModels()
@@ -111,7 +106,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.sections = []
 
     def onSceneChanged(self, caller, event):
-        """Another scene is there: its choices, cases and results."""
+        """Show the choices, cases and results of the new scene."""
         self.initializeParameterNode()
 
     def initializeParameterNode(self):
@@ -137,7 +132,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class MetaSSLSegmentLogic(ScriptedLoadableModuleLogic):
-    """Holds what the sections share: the engine, the runs, the ways from nodes to files and back."""
+    """Holds what the sections share: the engine, the runs, and what turns nodes into files and files into nodes."""
 
     def __init__(self):
         ScriptedLoadableModuleLogic.__init__(self)
@@ -163,17 +158,17 @@ class MetaSSLSegmentLogic(ScriptedLoadableModuleLogic):
         return str(Path(documents) / "MetaSSL")
 
     def setRunsFolder(self, path):
-        """Keep trainings somewhere else from now on, also after a restart."""
+        """Keep trainings in another folder from now on, also after a restart."""
         self.runs = Runs(path or self.defaultRunsFolder())
         slicer.app.userSettings().setValue(RUNS_SETTING, str(self.runs.folder))
 
     def claim(self, reason):
-        """Take the engine for a piece of work; until ``release`` the other buttons say the reason."""
+        """Take the engine for a Task; until ``release`` the other buttons give the reason."""
         self._claim = reason
         self.tellSections()
 
     def release(self):
-        """The piece of work has ended."""
+        """The Task has ended."""
         self._claim = ""
         self.tellSections()
 
@@ -191,5 +186,5 @@ class MetaSSLSegmentLogic(ScriptedLoadableModuleLogic):
 
     @staticmethod
     def log(line):
-        """The engine's words for people go to Slicer's log file too."""
+        """Write the engine's log lines to Slicer's log too."""
         logging.info("MetaSSL: %s", line)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import slicer
-from metassl.regions import REGIONS
+from metassl import REGIONS
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleTest
 
-from .CaseList import CaseList
-from .RegionDisplay import regionColours
-from .Runs import Runs, eventsOf
-from .SampleSource import makeAndLoad
+from .Engine.Runs import Runs, eventsOf
+from .Scene.CaseList import CaseList
+from .Scene.RegionDisplay import regionColours
+from .Scene.SampleSource import makeAndLoad
 
 
 class MetaSSLSegmentTest(ScriptedLoadableModuleTest):

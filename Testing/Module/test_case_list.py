@@ -10,9 +10,9 @@ import slicer
 from harness.interaction import waitUntil
 from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.errors import InputError
-from MetaSSLSegmentLib.CaseExporter import CaseExporter
-from MetaSSLSegmentLib.CaseList import CaseList
-from MetaSSLSegmentLib.DatasetExport import DatasetExport
+from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter
+from MetaSSLSegmentLib.Scene.CaseList import CaseList
+from MetaSSLSegmentLib.Scene.DatasetExport import DatasetExport
 from test_exchange import segmentationNode, volumeNode
 
 
@@ -101,7 +101,7 @@ def test_roles_need_labels(cases, tmp_path):
     volume = volumeNode(name="plain")
     cases.addNodes(volume)
     cases.addDataset(datasetFile(tmp_path))
-    with pytest.raises(InputError, match="No label: plain"):
+    with pytest.raises(InputError, match="No annotation: plain"):
         cases.setRole(["plain", "a"], "hold-out")
     assert cases.counts() == {"labelled": 1, "unlabelled": 1, "hold-out": 1, "ignored": 0}
     cases.remove(["plain"])
@@ -280,7 +280,7 @@ def test_renamed_classes_are_known_by_both_names(cases, tmp_path):
     row = cases.addNodes(volume, segmentationNode(volume, liver=np.ones((4, 5, 6)), hepar=np.zeros((4, 5, 6))))
     assert len(cases.classes) == 1 and row.labels == ["hepar"]
     assert cases.segmentValues() == {"liver": 2, "hepar": 2}
-    with pytest.raises(InputError, match="no new class name"):
+    with pytest.raises(InputError, match="not a new class name"):
         cases.renameClass(2, "  ")
 
 
@@ -380,7 +380,7 @@ def test_a_scene_that_closes_during_an_export_ends_it_with_a_message(cases, tmp_
 def test_an_export_into_a_folder_that_existed_removes_only_its_own(cases, tmp_path):
     (tmp_path / "kept.txt").write_text("")
     cases.addNodes(volumeNode(name="one"))
-    assert "No case has a label" in exported(cases, tmp_path)
+    assert "No case has an annotation" in exported(cases, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
 
 
@@ -406,7 +406,7 @@ def test_an_export_that_fails_leaves_nothing(cases, tmp_path):
 
 def test_without_a_label_nothing_can_be_learnt(cases, tmp_path):
     cases.addNodes(volumeNode())
-    assert "No case has a label" in exported(cases, tmp_path / "run")
+    assert "No case has an annotation" in exported(cases, tmp_path / "run")
 
 
 def test_a_cancelled_export_leaves_nothing_and_calls_nobody(cases, tmp_path):

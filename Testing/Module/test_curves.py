@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import slicer
-from MetaSSLSegmentLib.TrainingCurves import CURVES, TrainingCurves
+from MetaSSLSegmentLib.Scene.TrainingCurves import CURVES, TrainingCurves
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ from conftest import MODULE
 from harness.interaction import failOnCallbackErrors, processEvents, waitUntil
 from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.data.sample import make_sample
-from MetaSSLSegmentLib import SampleSource
-from MetaSSLSegmentLib.CaseExporter import CaseExporter
-from MetaSSLSegmentLib.CaseList import CaseList
-from MetaSSLSegmentLib.DataSection import DataSection, isCaseVolume, segmentationOn
-from MetaSSLSegmentLib.DisplaySection import DisplaySection
-from MetaSSLSegmentLib.RegionDisplay import RegionDisplay
-from MetaSSLSegmentLib.Result import PREVIEW, RESULT, SUMMARY, removeNode
+from MetaSSLSegmentLib.Scene import SampleSource
+from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter
+from MetaSSLSegmentLib.Scene.CaseList import CaseList
+from MetaSSLSegmentLib.Scene.CaseNodes import isCaseVolume, segmentationOn
+from MetaSSLSegmentLib.Scene.RegionDisplay import RegionDisplay
+from MetaSSLSegmentLib.Scene.Result import PREVIEW, RESULT, SUMMARY, removeNode
+from MetaSSLSegmentLib.Sections.DataSection import DataSection
+from MetaSSLSegmentLib.Sections.DisplaySection import DisplaySection
 from test_exchange import nodesByClass, rotation, segmentationNode, transformUnder, volumeNode
 from test_result import segmented
 
@@ -161,7 +162,7 @@ def test_a_check_says_what_makes_training_impossible(section, engine, tmp_path):
 
 def test_a_check_that_fails_is_told_and_leaves_no_folder(section, engine, tmp_path):
     added(section, dataset(tmp_path / "d"))
-    folder = section._folder
+    folder = section.task.folder
     engine.listener.failed(SimpleNamespace(text=lambda: "No space left."))
     assert section.ui.dataStatus.text == "No space left." and not folder.exists()
     assert not section.logic.claimed and section.ui.checkButton.enabled
@@ -242,11 +243,11 @@ def test_a_thousand_cases_fill_the_table_quickly(section, tmp_path):
     begin = time.perf_counter()
     section.refresh()
     filled = time.perf_counter()
-    section._select([case.id for case in cases])
+    section.caseTable.select([case.id for case in cases])
     before = section.logic.tellings
     click(section.ui.setRoleButton)
     changed = time.perf_counter()
-    assert section.ui.caseTable.rowCount == 1000 and len(section.selectedIDs()) == 1000
+    assert section.ui.caseTable.rowCount == 1000 and len(section.caseTable.selected()) == 1000
     assert filled - begin < 1 and changed - filled < 3, f"{filled - begin:.2f} s, {changed - filled:.2f} s"
     assert section.logic.tellings - before < 5
 
@@ -255,12 +256,12 @@ def test_roles_of_selected_cases_change_and_stay_selected(section, tmp_path):
     section.cases.addDataset(dataset(tmp_path / "d", 4) / "dataset.json")
     section.refresh()
     assert not section.ui.setRoleButton.enabled and "Select cases" in section.ui.setRoleButton.toolTip
-    section._select(["case 0", "case 1"])
+    section.caseTable.select(["case 0", "case 1"])
     section.ui.roleBox.setCurrentIndex(section.ui.roleBox.findData("hold-out"))
     click(section.ui.setRoleButton)
     assert column(section.ui.caseTable, 1) == ["hold-out", "unlabelled", "labelled", "unlabelled"]
-    assert "No label: case 1" in section.ui.dataStatus.text
-    assert section.selectedIDs() == ["case 0", "case 1"]
+    assert "No annotation: case 1" in section.ui.dataStatus.text
+    assert section.caseTable.selected() == ["case 0", "case 1"]
     click(section.ui.removeCasesButton)
     assert column(section.ui.caseTable, 0) == ["case 2", "case 3"]
     click(section.ui.clearCasesButton)
@@ -274,7 +275,7 @@ def test_classes_are_renamed_in_the_table(section, tmp_path):
     section.ui.classTable.item(0, 1).setText(" core ")
     assert column(section.ui.classTable, 1) == ["core", "tract"] and section.cases.classes[0]["name"] == "core"
     section.ui.classTable.item(1, 1).setText("core")
-    assert "'core' is no new class name" in section.ui.dataStatus.text
+    assert "'core' is not a new class name" in section.ui.dataStatus.text
     assert column(section.ui.classTable, 1) == ["core", "tract"]
 
 
@@ -347,7 +348,9 @@ def test_a_case_of_the_scene_is_shown_and_stays(section):
 
 def test_the_sample_is_made_once_and_again_when_it_is_damaged(section, engine, tmp_path, monkeypatch):
     monkeypatch.setattr(SampleSource, "sampleDataset", lambda: tmp_path / "sample" / "dataset.json")
-    monkeypatch.setattr("MetaSSLSegmentLib.DataSection.sampleDataset", lambda: tmp_path / "sample" / "dataset.json")
+    monkeypatch.setattr(
+        "MetaSSLSegmentLib.Sections.DataSection.sampleDataset", lambda: tmp_path / "sample" / "dataset.json"
+    )
     for content in (None, "{", '{"version": 99, "cases": []}'):
         if content is not None:
             (tmp_path / "sample" / "dataset.json").write_text(content)

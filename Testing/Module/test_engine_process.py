@@ -17,8 +17,8 @@ import qt
 from conftest import FOLDER, MODULE
 from harness.interaction import LatencyMonitor, failOnCallbackErrors, processEvents, waitUntil
 from metassl.data.sample import make_sample
-from MetaSSLSegmentLib import EngineProcess as engineProcessModule
-from MetaSSLSegmentLib.EngineProcess import EngineListener, EngineProcess
+from MetaSSLSegmentLib.Engine import EngineProcess as engineProcessModule
+from MetaSSLSegmentLib.Engine.EngineProcess import EngineListener, EngineProcess
 
 ENGINE = MODULE.parent
 AWKWARD = "with 'one' and \"two\" quotes, ü, 日本 & $HOME; 100%"
@@ -645,7 +645,7 @@ import sys
 sys.path[:0] = sys.argv[1:3]
 from harness import minislicer; minislicer.bootstrap()
 from harness.interaction import waitUntil
-from MetaSSLSegmentLib.EngineProcess import EngineListener, EngineProcess
+from MetaSSLSegmentLib.Engine.EngineProcess import EngineListener, EngineProcess
 engine = EngineProcess(sys.argv[3], sys.argv[4])
 def tell(event):
     if event["event"] == sys.argv[5]:

@@ -5,7 +5,7 @@ import random
 import time
 
 import pytest
-from MetaSSLSegmentLib.EventDecoder import LONGEST_LINE, EventDecoder
+from MetaSSLSegmentLib.Engine.EventDecoder import LONGEST_LINE, EventDecoder
 
 PROGRESS = {"event": "progress", "phase": "Übung", "fraction": 0.5, "text": "Fall 日本 🧠"}
 

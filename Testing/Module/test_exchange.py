@@ -8,10 +8,10 @@ import pytest
 import SimpleITK as sitk
 import slicer
 import vtk
-from MetaSSLSegmentLib.CaseExporter import CaseExporter, ExportError
-from MetaSSLSegmentLib.RegionDisplay import confidenceColours, regionColours
-from MetaSSLSegmentLib.Result import resultsInScene
-from MetaSSLSegmentLib.ResultLoader import LoadError, ResultLoader
+from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter, ExportError
+from MetaSSLSegmentLib.Scene.RegionDisplay import confidenceColours, regionColours
+from MetaSSLSegmentLib.Scene.Result import resultsInScene
+from MetaSSLSegmentLib.Scene.ResultLoader import LoadError, ResultLoader
 
 STRAIGHT = np.eye(3)
 OBLIQUE = np.array([[0.9, -0.3, 0.1], [0.3, 0.95, 0.0], [-0.1, 0.0, 1.0]])
@@ -432,10 +432,10 @@ def test_a_volume_that_changed_during_its_segmentation_gets_no_result(tmp_path):
     engineResult(tmp_path, volume, np.ones((4, 5, 6), np.uint8) * 3)
     count = nodesByClass()
     slicer.util.updateVolumeFromArray(volume, np.zeros((2, 5, 6), np.int16))
-    with pytest.raises(LoadError, match="another size now"):
+    with pytest.raises(LoadError, match="has changed since"):
         ResultLoader().load(volume, tmp_path, "volume", CLASSES)
     volume.SetAndObserveImageData(None)
-    with pytest.raises(LoadError, match="another size now"):
+    with pytest.raises(LoadError, match="has changed since"):
         ResultLoader().load(volume, tmp_path, "volume", CLASSES)
     assert nodesByClass() == count
 

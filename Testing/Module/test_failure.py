@@ -6,7 +6,7 @@ import pytest
 from conftest import MODULE
 from metassl import errors
 from metassl.cli.main import EXIT_CODES
-from MetaSSLSegmentLib.Failure import Failure, crashedBehindLauncher, failureOf, failureToStart
+from MetaSSLSegmentLib.Engine.Failure import Failure, crashedBehindLauncher, failureOf, failureToStart
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.MetaSSLError)]
 CODES = sorted({kind.exit_code for kind in ERRORS})

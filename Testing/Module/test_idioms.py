@@ -13,10 +13,10 @@ import pytest
 import qt
 from conftest import MODULE
 from harness import widgets
-from MetaSSLSegmentLib.ParameterNode import MetaSSLSegmentParameterNode
+from MetaSSLSegmentLib.Scene.ParameterNode import MetaSSLSegmentParameterNode
 
 UI = MODULE.parent / "Resources" / "UI" / "MetaSSLSegment.ui"
-FILES = [MODULE, *sorted((MODULE.parent / "MetaSSLSegmentLib").glob("*.py"))]
+FILES = [MODULE, *sorted((MODULE.parent / "MetaSSLSegmentLib").rglob("*.py"))]
 
 FORBIDDEN_IMPORTS = {"torch", "monai", "skimage", "matplotlib", "scipy", "PySide6", "PySide2", "PyQt5", "PyQt6"}
 INSIDE_FUNCTIONS_ONLY = {"PyTorchUtils", "SampleData"}
@@ -25,7 +25,13 @@ BOTH = {"sizeHint", "minimumSizeHint", "singleShot"}
 GONE_IN_QT6 = {"QTextCodec", "QRegExp", "QRegExpValidator", "QDesktopWidget", "QStringList", "QLinkedList"}
 PYTHON_SIGNALS = {"Signal", "Slot", "pyqtSignal", "pyqtSlot"}
 TRANSLATORS = {"_", "tr", "translate"}
-NAMED_AFTER = {"button": "QPushButton", "label": "QLabel", "bar": "QProgressBar", "comboBox": "QComboBox"}
+NAMED_AFTER = {
+    "button": "QPushButton",
+    "label": "QLabel",
+    "bar": "QProgressBar",
+    "comboBox": "QComboBox",
+    "table": "QTableWidget",
+}
 """What a function's argument of this name is."""
 INPUTS = {
     "QPushButton",
@@ -98,9 +104,12 @@ class IdiomCheck(ast.NodeVisitor):
     def check(self, source):
         """What is wrong with a source text, as "line: problem"."""
         tree = ast.parse(source)
-        for node in ast.walk(tree):  # `self.x = qt.QTimer()` counts in all methods
+        arguments = {name: [classNamed(kind)] for name, kind in NAMED_AFTER.items()}
+        self._known = dict(arguments)
+        for node in ast.walk(tree):  # `self.x = qt.QTimer()` and `self.table = table` count in all methods
             if isinstance(node, ast.Assign):
                 self._learn(node, lambda target: isinstance(target, ast.Attribute))
+        self._known = {name: classes for name, classes in self._known.items() if name not in arguments}
         self.visit(tree)
         return self.problems
 

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import slicer
 from conftest import FOLDER, MODULE
 from harness.interaction import LatencyMonitor, failOnCallbackErrors, screenshot, waitUntil
+from metassl import Job
 from metassl.data.sample import make_sample
 from metassl.regions import REGIONS
 from user import User
@@ -194,6 +195,20 @@ def test_choices_are_saved_with_the_scene_and_come_back(user, sample, tmp_path):
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     assert "hold-out" in user.columns("caseTable", 1)
     assert user.ui.methodBox.currentData == "cps" and user.ui.minutesSpin.value == 33
+
+
+def test_a_scene_of_a_version_that_called_the_region_weights_weights_is_read(user, tmp_path):
+    """What no setting is called any more is passed over; the others come back."""
+    user.choose("methodBox", "fixmatch")
+    user.parameters.parameterNode.SetParameter("weights", "paper")
+    user.parameters.parameterNode.UnsetParameter("regionWeights")
+    slicer.util.saveScene(str(tmp_path / "scene.mrml"))
+    slicer.mrmlScene.Clear(False)
+    user.choose("regionWeightsBox", "released-code")
+    slicer.util.loadScene(str(tmp_path / "scene.mrml"))
+    assert user.parameters.parameterNode.GetParameter("weights") == "paper", "it was in the scene"
+    assert user.ui.methodBox.currentData == "fixmatch"
+    assert user.ui.regionWeightsBox.currentData == user.parameters.regionWeights == Job().region_weights
 
 
 def test_annotations_that_contradict_the_others_are_named(user):

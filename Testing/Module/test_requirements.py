@@ -15,7 +15,7 @@ import slicer
 from conftest import FOLDER, MODULE
 from harness import packages
 from harness.interaction import failOnCallbackErrors, waitUntil
-from MetaSSLSegmentLib.Requirements import InstallationError, Requirements
+from MetaSSLSegmentLib.Engine.Requirements import InstallationError, Requirements
 from pip._vendor.packaging import requirements as _ofPip  # noqa: F401 (likewise)
 from user import User
 
@@ -232,7 +232,7 @@ def test_looking_imports_nothing_asks_nothing_and_starts_nothing():
         "def refuse(*arguments, **options): raise AssertionError('something was asked or started')\n"
         "subprocess.Popen = qt.QProcess.start = slicer.util.pip_install = slicer.packaging.pip_ensure = refuse\n"
         "slicer.util.confirmOkCancelDisplay = slicer.util.confirmYesNoDisplay = refuse\n"
-        "from MetaSSLSegmentLib.Requirements import Requirements\n"
+        "from MetaSSLSegmentLib.Engine.Requirements import Requirements\n"
         "before = set(sys.modules)\n"
         "requirements = Requirements(sys.argv[3])\n"
         "assert requirements.missing == [], requirements.missing\n"
@@ -448,7 +448,7 @@ def useSite(panel, request):
 
 def test_opening_the_panel_with_everything_missing_asks_and_starts_nothing(tmp_path, answers, manager, monkeypatch):
     """Also when the module is entered again."""
-    monkeypatch.setattr("MetaSSLSegmentLib.Requirements._version", lambda name: None)
+    monkeypatch.setattr("MetaSSLSegmentLib.Engine.Requirements._version", lambda name: None)
     packages.reset()
     with failOnCallbackErrors():
         person = User(tmp_path / "runs")

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 import slicer
-from MetaSSLSegmentLib.RegionDisplay import RegionDisplay, confidenceColours, regionColours
-from MetaSSLSegmentLib.Result import PART, RESULT, SUMMARY, removeNode, resultsInScene
-from MetaSSLSegmentLib.ResultLoader import ResultLoader
+from MetaSSLSegmentLib.Scene.RegionDisplay import RegionDisplay, confidenceColours, regionColours
+from MetaSSLSegmentLib.Scene.Result import PART, RESULT, SUMMARY, removeNode, resultsInScene
+from MetaSSLSegmentLib.Scene.ResultLoader import ResultLoader
 from test_exchange import CLASSES, engineResult, nodesByClass, rotation, transformUnder, volumeNode
 
 KINDS = ["segmentation", "regions", "confidence"]

@@ -7,7 +7,17 @@ import time
 from pathlib import Path
 
 import pytest
-from MetaSSLSegmentLib.Runs import FINISHED, TAIL, UNFINISHED, ModelFolder, Runs, classesOf, eventsOf, modelIn, stateOf
+from MetaSSLSegmentLib.Engine.Runs import (
+    FINISHED,
+    TAIL,
+    UNFINISHED,
+    ModelFolder,
+    Runs,
+    classesOf,
+    eventsOf,
+    modelIn,
+    stateOf,
+)
 
 START = {"event": "start", "iteration": 0}
 METRICS = {"event": "metrics", "iteration": 1, "loss": {"total": 1.0}}

@@ -51,7 +51,7 @@ class User:
 
     def select(self, ids):
         """Select rows of the case table."""
-        self.widget.dataSection._select(ids)
+        self.widget.dataSection.caseTable.select(ids)
 
     def addFolder(self, folder, seconds=300):
         """Add a folder of cases and wait for the check."""

@@ -195,5 +195,5 @@ class TestUnpacked:
         module = unpacked / SCRIPTED / "MetaSSLSegment.py"
         said = run_unpacked(unpacked, ["-c", code, module], also=[ROOT / "Testing/Module"])
         loaded = dict(line.split("|") for line in said.splitlines() if "|" in line)
-        assert {"MetaSSLSegment", "MetaSSLSegmentLib", "MetaSSLSegmentLib.DataSection"} <= set(loaded)
+        assert {"MetaSSLSegment", "MetaSSLSegmentLib", "MetaSSLSegmentLib.Sections.DataSection"} <= set(loaded)
         assert all(Path(file).is_relative_to(unpacked) for file in loaded.values()), loaded

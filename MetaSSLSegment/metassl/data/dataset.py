@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 
 from ..errors import InputError
@@ -188,6 +189,23 @@ class Dataset:
             raise InputError(f"{path} is damaged: {type(error).__name__} {error}.") from error
         except InputError as error:
             raise InputError(f"{path}: {error}", error.hint) from error
+
+
+def unique_names(names: Iterable[str], taken: Iterable[str] = (), longest: int = 100) -> list[str]:
+    """Names that files can have on every system, no two alike where case does not count.
+
+    Args:
+        names: what they are made of; characters that file names cannot have become "_".
+        taken: names that are in use already.
+        longest: characters of a name; a number that keeps it apart, such as "-2", comes on top.
+    """
+    unique, used = [], {name.casefold() for name in taken}
+    for name in names:
+        base = re.sub(NOT_IN_NAMES, "_", name)[:longest].strip(". ") or "case"
+        candidates = chain([base], (f"{base}-{n}" for n in count(2)))
+        unique.append(next(candidate for candidate in candidates if candidate.casefold() not in used))
+        used.add(unique[-1].casefold())
+    return unique
 
 
 def _strings(values: Iterable[str]) -> tuple[str, ...]:

@@ -3,22 +3,20 @@ from pathlib import Path
 
 import qt
 import slicer
-from metassl.events import duration
-from metassl.job import Job
+from metassl import Job, duration
 from slicer.i18n import tr as _
 
-from .DatasetExport import DatasetExport
-from .EngineProcess import EngineListener
-from .ParameterNode import trainingSettings
-from .Runs import eventsOf, modelIn
-from .Section import Section, allow, fill, say, showProgress, timeLeft
+from ..Engine.Runs import eventsOf, modelIn
+from ..Scene.ParameterNode import trainingSettings
+from .Section import Section, allow, fill
+from .Task import Task
 
 RUNS_SETTING = "MetaSSL/RunsFolder"
 MAXIMUM_LOG_LINES = 5000
 
 
 def methodChoices():
-    """(key, text) of the semi-supervised methods, in the engine's order, and supervised training last."""
+    """Key -> text of the methods, in the engine's order; supervised only, the baseline, comes last."""
     texts = {
         "mean-teacher": _("Mean Teacher"),
         "fixmatch": _("FixMatch"),
@@ -28,7 +26,7 @@ def methodChoices():
         "supervised": _("Supervised only"),
     }
     keys = Job.__dataclass_fields__["method"].metadata["choices"]
-    return sorted(((key, texts.get(key, key)) for key in keys), key=lambda choice: choice[0] == "supervised")
+    return {key: texts.get(key, key) for key in sorted(keys, key=lambda key: key == "supervised")}
 
 
 class TrainingSection(Section):
@@ -36,8 +34,9 @@ class TrainingSection(Section):
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
-        self._export = None
+        self.task = Task(logic, ui.trainingStatus, ui.trainingProgress, ended=self._onEnded)
         self._run = None
+        self._isNew = False
         self._doubted = []
         self.trainedModel = None
         self.modelChosen = lambda path: None
@@ -47,26 +46,22 @@ class TrainingSection(Section):
         self._flushTimer.connect("timeout()", self.logic.curves.flush)
         self._choices = {
             "method": (ui.methodBox, methodChoices()),
-            "budgetKind": (ui.budgetBox, [("minutes", _("minutes")), ("iterations", _("steps"))]),
+            "budgetKind": (ui.budgetBox, {"minutes": _("minutes"), "iterations": _("steps")}),
             "network": (
                 ui.networkBox,
-                [("auto", _("automatic")), ("small", _("small")), ("standard", _("standard")), ("large", _("large"))],
+                {"auto": _("automatic"), "small": _("small"), "standard": _("standard"), "large": _("large")},
             ),
             "device": (
                 ui.deviceBox,
-                [("auto", _("automatic")), ("cpu", _("CPU")), ("cuda", _("NVIDIA GPU")), ("mps", _("Apple GPU"))],
+                {"auto": _("automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU"), "mps": _("Apple GPU")},
             ),
-            "weights": (
-                ui.weightsBox,
-                [
-                    ("mild", _("mild")),
-                    ("paper", _("as in the article")),
-                    ("released-code", _("as in the released code")),
-                ],
+            "regionWeights": (
+                ui.regionWeightsBox,
+                {"mild": _("mild"), "paper": _("as in the article"), "released-code": _("as in the released code")},
             ),
         }
         for name, (box, choices) in self._choices.items():
-            fill(box, choices)
+            fill(box, choices.items())
             box.connect("currentIndexChanged(int)", lambda index, name=name: self.onChoice(name))
         fill(ui.chartBox, [("losses", _("losses")), ("regions", _("regions")), ("hold-out", _("hold-out Dice"))])
         ui.runsFolderPath.currentPath = str(self.logic.runs.folder)
@@ -79,7 +74,6 @@ class TrainingSection(Section):
         ui.useModelButton.connect("clicked(bool)", lambda checked: self.modelChosen(self.trainedModel))
         ui.logText.setMaximumBlockCount(MAXIMUM_LOG_LINES)
         ui.useModelButton.visible = False
-        showProgress(ui.trainingProgress)
         self.refreshRuns()
 
     def setParameterNode(self, parameters, cases):
@@ -89,8 +83,7 @@ class TrainingSection(Section):
     def showParameters(self):
         """Bring the parameter node's choices into the combo boxes."""
         for name, (box, choices) in self._choices.items():
-            keys = [key for key, _text in choices]
-            value = getattr(self.parameters, name)
+            keys, value = list(choices), getattr(self.parameters, name)
             blocked = box.blockSignals(True)
             box.setCurrentIndex(keys.index(value) if value in keys else 0)
             box.blockSignals(blocked)
@@ -99,7 +92,7 @@ class TrainingSection(Section):
         self.ui.iterationsSpin.visible = not minutes
         supervised = self.ui.methodBox.currentData == "supervised"
         self.ui.metasslBox.enabled = not supervised
-        for widget in (self.ui.weightsBox, self.ui.thresholdMemorySpin, self.ui.thresholdCapSpin):
+        for widget in (self.ui.regionWeightsBox, self.ui.thresholdMemorySpin, self.ui.thresholdCapSpin):
             widget.enabled = not supervised and self.parameters.metasslLoss
 
     def onChoice(self, name):
@@ -119,7 +112,6 @@ class TrainingSection(Section):
 
     def updateButtons(self):
         ui, busy = self.ui, self.logic.busy() or self.logic.notReady()
-        running = self._run is not None
         missing = ""
         if self.cases is None or not len(self.cases):
             missing = _("Add cases in section 2 first.")
@@ -127,34 +119,25 @@ class TrainingSection(Section):
             missing = _("At least one case must be labelled.")
         elif not self.cases.counts()["unlabelled"] and ui.methodBox.currentData != "supervised":
             missing = _("This method needs unlabelled cases. Add some, or choose Supervised only.")
-        allow(ui.startButton, busy or missing, _("Train a new model."))
-        allow(
-            ui.resumeButton, busy or ("" if ui.resumeBox.count else _("There is no training to resume.")), _("Go on.")
-        )
-        stopping = self.logic.engine.isStopping
-        ui.stopButton.enabled = running
-        ui.stopButton.text = _("Stop at once") if running and stopping else _("Stop")
+        allow(ui.startButton, busy or missing)
+        resumable = "" if ui.resumeBox.count else _("There is no training to resume.")
+        allow(ui.resumeButton, busy or resumable)
+        ui.stopButton.enabled = self.task.isRunning
+        ui.stopButton.text = _("Stop at once") if self.task.isStopping else _("Stop")
         ui.stopButton.toolTip = (
-            _("End the engine now. What was saved last stays, and the training can be resumed.")
-            if running and stopping
+            _("End the engine now. The last checkpoint is kept, and the training can be resumed from it.")
+            if self.task.isStopping
             else _("Finish the step, save the model and stop. The training can be resumed.")
         )
-        ui.useModelButton.visible = self.trainedModel is not None and not running
+        ui.useModelButton.visible = self.trainedModel is not None and not self.task.isRunning
 
     # Starting
 
     def onStart(self, _checked=False):
         run = self.logic.runs.newFolder(self.cases.name)
         self._begin(run, isNew=True)
-        self._export = DatasetExport(
-            self.cases,
-            self.logic.exporter,
-            run,
-            lambda done, total, name: self._progress(_("exporting"), done / total, None, name),
-            lambda dataset: self._start(["train", dataset, "--out", run, *trainingSettings(self.parameters)]),
-            lambda text: self._finish(text, wrong=True),
-        )
-        self._export.start()
+        settings = trainingSettings(self.parameters)
+        self.task.export(self.cases, run, lambda dataset: self._start(["train", dataset, "--out", run, *settings]))
 
     def onResume(self, _checked=False):
         run = Path(self.ui.resumeBox.currentData)
@@ -168,29 +151,12 @@ class TrainingSection(Section):
         self.ui.logText.clear()
         self.logic.curves.clear()
         self._flushTimer.start()
-        self._progress(_("starting"), 0, None, "")
-        self.logic.claim(_("A training is running."))
+        self.task.begin(_("A training is running."))
 
     def _start(self, arguments):
-        self._export = None
-        self.logic.engine.start(
-            arguments,
-            EngineListener(
-                progress=self._progress,
-                event=self._onEvent,
-                log=self._log,
-                done=self._onDone,
-                failed=lambda failure: self._finish(failure.text(), wrong=True),
-                cancelled=self._onCancelled,
-            ),
-        )
+        self.task.run(arguments, self._onDone, event=self._onEvent, log=self._log, cancelled=self._onCancelled)
 
     # Watching
-
-    def _progress(self, phase, fraction, seconds, text):
-        showProgress(self.ui.trainingProgress, fraction)
-        if not self.logic.engine.isStopping:
-            say(self.ui.trainingStatus, f"{phase}: " + timeLeft(fraction, seconds, text))
 
     def _log(self, line):
         self.ui.logText.appendPlainText(line)
@@ -211,30 +177,26 @@ class TrainingSection(Section):
     # Ending
 
     def onStop(self, _checked=False):
-        if self._export is not None:
-            self._export.cancel()
-            self._finish(_("Stopped before the training began."))
-        elif self.logic.engine.isStopping:
+        if self.task.isStopping:
             self.logic.engine.kill()
         else:
-            say(self.ui.trainingStatus, _("Stopping: the step is finished and the model saved..."))
-            self.logic.engine.stop()
+            self.task.cancel(120, _("Stopping: finishing the step and saving the model..."))
 
     def _onDone(self, event):
         text = _("Finished: {steps} steps in {time}.").format(
             steps=event.get("iterations"), time=duration(event.get("seconds"))
         )
-        self._finish(text + self._outcome(event))
+        self.task.finish(text + self._outcome(event))
 
     def _onCancelled(self, event):
         if event is None or event.get("event") != "done":
-            self._finish(_("Stopped. The training can be resumed from its last checkpoint."))
+            self.task.finish(_("Stopped. The training can be resumed from its last checkpoint."))
             return
         text = _("Stopped after {steps} steps; the model is saved and the training can be resumed.")
-        self._finish(text.format(steps=event.get("iterations")) + self._outcome(event))
+        self.task.finish(text.format(steps=event.get("iterations")) + self._outcome(event))
 
     def _outcome(self, event):
-        """What is worth knowing of the trained model: hold-out Dice, annotations to look at."""
+        """What is worth knowing of the trained model: hold-out Dice, doubted cases."""
         text = ""
         holdOut = event.get("hold_out")
         if holdOut:
@@ -242,26 +204,20 @@ class TrainingSection(Section):
                 mean=holdOut["mean_dice"], cases=holdOut["cases"]
             )
         if self._doubted:
-            text += " " + _("Look at the annotation of {cases}: it disagrees with the others.").format(
+            text += " " + _("Doubted: {cases}. The model contradicts their annotations; check them.").format(
                 cases=", ".join(self._doubted)
             )
         return text
 
-    def _finish(self, text, wrong=False):
+    def _onEnded(self):
         self._flushTimer.stop()
         self.logic.curves.flush()
-        run, self._run, self._export = self._run, None, None
-        showProgress(self.ui.trainingProgress)
-        say(self.ui.trainingStatus, text, wrong)
-        if run is not None:
-            model = modelIn(run)
-            self.trainedModel = None if model is None else model.path
-            if self._isNew and not (run / "job.json").exists():  # the engine refused the data: nothing was learnt
-                shutil.rmtree(run, ignore_errors=True)
+        model = modelIn(self._run)
+        self.trainedModel = None if model is None else model.path
+        if self._isNew and not (self._run / "job.json").exists():  # the engine refused the data: nothing was learnt
+            shutil.rmtree(self._run, ignore_errors=True)
         self.refreshRuns()
-        self.logic.release()
 
     def cleanup(self):
         self._flushTimer.stop()
-        if self._export is not None:
-            self._export.cancel()
+        super().cleanup()

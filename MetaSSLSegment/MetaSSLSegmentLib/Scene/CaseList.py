@@ -1,46 +1,11 @@
 import json
-import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
-import vtk
-from metassl.data.dataset import NOT_IN_NAMES, ROLES, Case, Dataset, SegmentClass
-from metassl.errors import InputError
+from metassl import ROLES, Case, Dataset, InputError, SegmentClass, unique_names
 from slicer.i18n import tr as _
 
-from .CaseExporter import segmentsOf
-
-SEVERITIES = ("", "fixed", "warning", "excluded")
-"""Of findings about one case, in rising order."""
-LONGEST_ID = 100
-"""Characters; file names must stay below the system's limit."""
-
-
-@dataclass
-class CaseRow:
-    """One case of the table.
-
-    Attributes:
-        id: unique name.
-        role: one of ``metassl.data.dataset.ROLES``.
-        images: a path per channel; empty when the case is in the scene.
-        label: path of the annotation, or None.
-        nodes: number of the node references ``caseVolumeN`` and ``caseSegmentationN`` when the case is in the scene.
-        size, spacing: voxels and mm, (i, j, k); empty until the case was checked.
-        labels: names of the classes that its annotation holds.
-        severity: worst finding of the check, one of ``SEVERITIES``.
-        status: what the check says.
-    """
-
-    id: str
-    role: str
-    images: list = field(default_factory=list)
-    label: str | None = None
-    nodes: int | None = None
-    size: list = field(default_factory=list)
-    spacing: list = field(default_factory=list)
-    labels: list = field(default_factory=list)
-    severity: str = ""
-    status: str = ""
+from .CaseNodes import segmentsOf, terminologyOf
+from .CaseRow import SEVERITIES, CaseRow, readCases
 
 
 class CaseList:
@@ -54,12 +19,8 @@ class CaseList:
 
     def __init__(self, node):
         self.node = node
-        self.rows = []
-        self.classes = []
-        self.channels = []
-        self.ignoreValue = None
-        self.name = ""
-        self._load()
+        saved = readCases(node.GetParameter(self.PARAMETER))
+        self.rows, self.classes, self.channels, self.ignoreValue, self.name = saved
 
     def __len__(self):
         return len(self.rows)
@@ -81,45 +42,41 @@ class CaseList:
             InputError: its channels or class values contradict those of the cases that are here already.
         """
         dataset = Dataset.load(path)
-        if self.channels and len(dataset.channels) != len(self.channels):
-            raise InputError(
-                _("The new cases have {new} image channel(s), those in the table {old}.").format(
-                    new=len(dataset.channels), old=len(self.channels)
-                ),
-                _("Clear the table first, or choose another folder."),
-            )
-        if (
-            self.rows
-            and dataset.ignore_value != self.ignoreValue
-            and None not in (dataset.ignore_value, self.ignoreValue)
-        ):
-            raise InputError(_("The new cases mark voxels to ignore with another value."), _("Clear the table first."))
-        known, taken = self.segmentValues(), {c["value"] for c in self.classes} | {self.ignoreValue}
-        for new in dataset.classes:
-            if known.get(new.name, new.value) != new.value or (new.name not in known and new.value in taken):
-                raise InputError(
-                    _("The class '{name}' with the value {value} contradicts the classes in the table.").format(
-                        name=new.name, value=new.value
-                    ),
-                    _("All label files must use the same value for the same class. Clear the table first."),
-                )
-        if dataset.ignore_value in known.values():
-            raise InputError(
-                _("The new cases mark voxels to ignore with {value}, which is a class in the table.").format(
-                    value=dataset.ignore_value
-                ),
-                _("Clear the table first."),
-            )
+        contradiction = self._contradiction(dataset)
+        if contradiction:
+            raise InputError(contradiction, _("Clear the table first, or choose another folder."))
+        known = self.segmentValues()
         self.classes += [{**asdict(new), "segments": [new.name]} for new in dataset.classes if new.name not in known]
         self.channels = self.channels or list(dataset.channels)
         self.ignoreValue = dataset.ignore_value if self.ignoreValue is None else self.ignoreValue
         self.name = self.name or dataset.name
         known = {tuple(row.images) for row in self.rows if row.images}
         added = [case for case in dataset.cases if case.images not in known]
-        for case in added:
-            self.rows.append(CaseRow(self._unique(case.id), case.role, list(case.images), case.label))
+        ids = unique_names([case.id for case in added], [row.id for row in self.rows])
+        self.rows += [CaseRow(ID, case.role, list(case.images), case.label) for ID, case in zip(ids, added)]
         self._save()
         return len(added)
+
+    def _contradiction(self, dataset):
+        """Why the cases of a data set cannot join those in the table; "" when they can."""
+        if self.channels and len(dataset.channels) != len(self.channels):
+            return _("The new cases have {new} image channel(s), those in the table {old}.").format(
+                new=len(dataset.channels), old=len(self.channels)
+            )
+        if self.rows and len({dataset.ignore_value, self.ignoreValue} - {None}) > 1:
+            return _("The new cases mark voxels to ignore with another value.")
+        known, taken = self.segmentValues(), {c["value"] for c in self.classes} | {self.ignoreValue}
+        for new in dataset.classes:
+            if known.get(new.name, new.value) != new.value or (new.name not in known and new.value in taken):
+                return _(
+                    "The class '{name}' with the value {value} contradicts the classes in the table: the same class "
+                    "must have the same value in all label files."
+                ).format(name=new.name, value=new.value)
+        if dataset.ignore_value in known.values():
+            return _("The new cases mark voxels to ignore with {value}, which is a class in the table.").format(
+                value=dataset.ignore_value
+            )
+        return ""
 
     def addNodes(self, volumeNode, segmentationNode=None):
         """Add a volume of the scene, labelled when there are segments.
@@ -138,7 +95,8 @@ class CaseList:
         if any(self.nodesOf(row)[0] is volumeNode for row in self.rows if row.nodes is not None):
             raise InputError(_("{name} is in the table already.").format(name=volumeNode.GetName()))
         number = 1 + max((row.nodes for row in self.rows if row.nodes is not None), default=0)
-        row = CaseRow(self._unique(volumeNode.GetName() or ""), "unlabelled", nodes=number)
+        (ID,) = unique_names([volumeNode.GetName() or ""], [row.id for row in self.rows])
+        row = CaseRow(ID, "unlabelled", nodes=number)
         if segmentationNode is not None and segmentsOf(segmentationNode):
             self._addClasses(segmentationNode)
             row.role = "labelled"
@@ -161,7 +119,7 @@ class CaseList:
         free = [value for value in range(1, 256) if value not in taken]
         if len(new) > len(free):
             raise InputError(
-                _("{name} has too many segments: a model can have 255 classes.").format(
+                _("{name} has too many segments: a model can have at most 255 classes.").format(
                     name=segmentationNode.GetName()
                 ),
                 _("Give segments of the same kind the same name."),
@@ -173,7 +131,7 @@ class CaseList:
                     "name": name,
                     "value": value,
                     "colour": [round(255 * part) for part in segment.GetColor()],
-                    "terminology": _terminologyOf(segment),
+                    "terminology": terminologyOf(segment),
                     "segments": [name],
                 }
             )
@@ -191,7 +149,7 @@ class CaseList:
         """Give cases another role.
 
         Raises:
-            InputError: a case without a label cannot be labelled or hold-out; the others have the role then.
+            InputError: a case without an annotation cannot be labelled or hold-out; the others get the role.
         """
         if role not in ROLES:
             raise ValueError(f"unknown role {role!r}")
@@ -207,12 +165,12 @@ class CaseList:
         self._save()
         if without:
             raise InputError(
-                _("No label: {cases}.").format(cases=", ".join(without[:5]) + (" ..." if len(without) > 5 else "")),
-                _("Only cases with a label can be labelled or hold-out."),
+                _("No annotation: {cases}.").format(cases=", ".join(without[:5]) + (" ..." if without[5:] else "")),
+                _("Only cases with an annotation can be labelled or hold-out."),
             )
 
     def remove(self, ids):
-        """Take cases out of the list; files and nodes stay. Classes that only these cases had go with them."""
+        """Remove cases from the list; files and nodes are kept. Classes that only these cases had go with them."""
         for row in self.rows:
             if row.id in ids:
                 self._dropNodes(row)
@@ -233,7 +191,7 @@ class CaseList:
         """
         name = name.strip()
         if not name or any(c["name"] == name and c["value"] != value for c in self.classes):
-            raise InputError(_("'{name}' is no new class name.").format(name=name), _("Choose a name of its own."))
+            raise InputError(_("'{name}' is not a new class name.").format(name=name), _("Choose another name."))
         for c in self.classes:
             if c["value"] == value:
                 for row in self.rows:
@@ -297,18 +255,10 @@ class CaseList:
         classes = [SegmentClass(c["name"], c["value"], tuple(c["colour"]), c.get("terminology")) for c in self.classes]
         if not classes:
             raise InputError(
-                _("No case has a label, so there is nothing to learn."),
+                _("No case has an annotation, so there is nothing to learn from."),
                 _("Add at least one case with a label file or a segmentation."),
             )
         return Dataset(self.name, tuple(self.channels), tuple(classes), tuple(cases), self.ignoreValue)
-
-    def _unique(self, name):
-        name = re.sub(f"{NOT_IN_NAMES}+", "_", name)[:LONGEST_ID].strip(". ") or "case"
-        taken = {row.id.casefold() for row in self.rows}
-        unique, number = name, 2
-        while unique.casefold() in taken:
-            unique, number = f"{name}-{number}", number + 1
-        return unique
 
     def _dropNodes(self, row):
         if row.nodes is not None:
@@ -325,71 +275,11 @@ class CaseList:
         }
         self.node.SetParameter(self.PARAMETER, json.dumps(content))
 
-    def _load(self):
-        """Scene files come from anywhere: what does not fit is ignored as a whole."""
-        try:
-            content = json.loads(self.node.GetParameter(self.PARAMETER) or "{}")
-            self.rows = [_rowOf(row) for row in content.get("rows", [])]
-            self.classes = [_classOf(c) for c in content.get("classes", [])]
-            self.channels = _texts(content.get("channels", []))
-            self.ignoreValue = content.get("ignoreValue")
-            (self.name,) = _texts([content.get("name", "")])
-            if any(row.nodes is None and len(row.images) != len(self.channels) for row in self.rows):
-                raise ValueError("a case has another number of channels")
-            for values in (
-                [row.id.casefold() for row in self.rows],
-                [c["name"] for c in self.classes],
-                [c["value"] for c in self.classes] + [self.ignoreValue],
-            ):
-                if len(set(values)) != len(values):
-                    raise ValueError("something occurs twice")
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InputError):
-            self.rows, self.classes, self.channels, self.ignoreValue, self.name = [], [], [], None, ""
 
-
-def _rowOf(content):
-    """A CaseRow of a scene file.
-
-    Raises:
-        ValueError, TypeError, InputError: it is none.
-    """
-    row = CaseRow(**content)
-    _texts([row.id, row.role, row.severity, row.status])
-    _texts(row.images), _texts(row.labels)
-    numbers = [*row.size, *row.spacing]
-    if not all(isinstance(number, int | float) for number in numbers) or row.severity not in SEVERITIES:
-        raise ValueError("a case is damaged")
-    _texts([] if row.label is None else [row.label])
-    if not isinstance(row.nodes, int | None):
-        raise ValueError("a case is damaged")
-    Case(row.id, tuple(row.images), row.label if row.nodes is None else "in the scene", row.role)
-    return row
-
-
-def _classOf(content):
-    """A class of a scene file, as dictionary.
-
-    Raises:
-        ValueError, TypeError, KeyError, InputError: it is none.
-    """
-    described = SegmentClass(content["name"], content["value"], tuple(content["colour"]), content.get("terminology"))
-    _texts([described.name] if described.terminology is None else [described.name, described.terminology])
-    return {**asdict(described), "segments": _texts(content["segments"])}
-
-
-def _texts(values):
-    """A list of texts of a scene file.
-
-    Raises:
-        ValueError, TypeError: it is none, or holds half characters, which neither Qt nor VTK takes.
-    """
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TypeError("not a list of texts")
-    for value in values:
-        value.encode()
-    return values
-
-
-def _terminologyOf(segment):
-    value = vtk.reference("")
-    return str(value) if segment.GetTag("TerminologyEntry", value) and str(value) else None
+def isDataset(path):
+    """Whether a file is a dataset.json of this extension; other programs have files of that name too."""
+    try:
+        Dataset.load(path)
+    except InputError:
+        return False
+    return True

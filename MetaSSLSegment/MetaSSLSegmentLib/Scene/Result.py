@@ -11,7 +11,7 @@ SUMMARY = "MetaSSL.summary"
 VOLUME = "MetaSSL.volume"
 """Node reference of result nodes: the volume that was segmented."""
 PART = "MetaSSL.part"
-"""Node references of result nodes: all nodes of the result, so that the others stay one when one is deleted."""
+"""Node references of result nodes: all nodes of the result, so that the others stay together when one is deleted."""
 
 
 NODE_CLASSES = {

@@ -62,7 +62,7 @@ class Requirements:
             self.needsRestart = self.needsRestart or _loadedPackagesChangedSince(before)
         if self.missing:
             raise InstallationError(
-                _("Still missing after the installation: {names}. Look into the Python console for the reason.").format(
+                _("Still missing after the installation: {names}. See the Python console for the reason.").format(
                     names=", ".join(self.missing)
                 )
             )
@@ -113,7 +113,7 @@ class Requirements:
 
     @staticmethod
     def _installOthers(requirements):
-        """Versions that go with the torch, numpy and SimpleITK that are there; those are never replaced."""
+        """Install versions that fit the torch, numpy and SimpleITK that are there; those are never replaced."""
         held = [f"{name}=={_version(name)}" for name in HELD if _version(name)]
         with tempfile.TemporaryDirectory() as folder:
             constraints = Path(folder, "constraints.txt")
@@ -162,12 +162,12 @@ def _isMet(requirement):
         return False
     try:
         return requirement.specifier.contains(version, prereleases=True)
-    except ValueError:  # a version that is none
+    except ValueError:  # not a version
         return False
 
 
 def _absentNeedsOf(name, seen=None):
-    """What a package needs, directly or through others, and is not there at all."""
+    """What a package needs, directly or through others, that is not installed at all."""
     seen = {_plain(held) for held in HELD} if seen is None else seen
     absent = []
     for text in importlib.metadata.requires(name) or []:
@@ -194,7 +194,7 @@ def _allVersions():
 
 
 def _loadedPackagesChangedSince(before):
-    """Whether a package has another version now than the one that Slicer has in its memory."""
+    """Whether a package that Slicer has loaded has another version now."""
     now = _allVersions()
     changed = {name for name, version in before.items() if now.get(name) != version}
     return any(

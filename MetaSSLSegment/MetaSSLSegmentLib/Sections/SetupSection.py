@@ -1,16 +1,18 @@
 import slicer
 from slicer.i18n import tr as _
 
-from .EngineProcess import EngineListener
-from .Requirements import InstallationError
+from ..Engine.Requirements import InstallationError
 from .Section import Section, allow, say
+from .Task import Task
 
 
 class SetupSection(Section):
-    """What is installed, what is missing, one button, and the device."""
+    """See what is installed, install what is missing, and check the device."""
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
+        self.installation = Task(logic, ui.packagesText)
+        self.deviceCheck = Task(logic, ui.deviceText)
         ui.installButton.connect("clicked(bool)", self.onInstall)
         ui.deviceButton.connect("clicked(bool)", self.onDevice)
         ui.setupSection.collapsed = True
@@ -22,7 +24,7 @@ class SetupSection(Section):
         missing = self.logic.requirements.missing
         lines = [f"{name} {version}" for name, version in self.logic.requirements.installed.items()]
         if self.logic.requirements.needsRestart:
-            say(self.ui.packagesText, _("Installed. Restart Slicer to go on."))
+            say(self.ui.packagesText, _("Installed. Restart Slicer to continue."))
         elif missing:
             say(self.ui.packagesText, _("Missing: {names}.").format(names=", ".join(missing)), wrong=True)
         else:
@@ -32,46 +34,32 @@ class SetupSection(Section):
         self.ui.installButton.visible = bool(missing)
 
     def updateButtons(self):
-        allow(self.ui.installButton, self.logic.busy(), _("Download and install the missing Python packages."))
-        allow(
-            self.ui.deviceButton,
-            self.logic.busy() or self.logic.notReady(),
-            _("Start the engine once and say on which device it would compute."),
-        )
+        allow(self.ui.installButton, self.logic.busy())
+        allow(self.ui.deviceButton, self.logic.busy() or self.logic.notReady())
 
     def onInstall(self, _checked=False):
         requirements = self.logic.requirements
         question = _(
             "These packages will be downloaded and installed into Slicer's Python: {names}. PyTorch alone can take "
-            "several GB on a computer with an NVIDIA GPU. Go on?"
+            "several GB on a computer with an NVIDIA GPU. Continue?"
         ).format(names=", ".join(requirements.missing))
         if not slicer.util.confirmOkCancelDisplay(question):
             return
-        problem = ""
-        self.logic.claim(_("Packages are being installed."))  # pip lets the application go on meanwhile
-        say(self.ui.packagesText, _("Installing..."))
+        problem = None
+        self.installation.begin(_("Packages are being installed."))  # pip lets the application go on meanwhile
         try:
             requirements.install()
         except InstallationError as error:
             problem = str(error)
         finally:
             self.refresh()
-            self.logic.release()
-        if problem:
-            say(self.ui.packagesText, problem, wrong=True)
-        elif requirements.needsRestart and slicer.util.confirmYesNoDisplay(_("Restart Slicer now?")):
+            self.installation.finish(problem, wrong=True)
+        if problem is None and requirements.needsRestart and slicer.util.confirmYesNoDisplay(_("Restart Slicer now?")):
             slicer.util.restart()
 
     def onDevice(self, _checked=False):
-        say(self.ui.deviceText, _("Starting the engine..."))
-        self.logic.engine.start(
-            ["info"],
-            EngineListener(
-                done=lambda facts: say(self.ui.deviceText, _inWords(facts)),
-                failed=lambda failure: say(self.ui.deviceText, failure.text(), wrong=True),
-                cancelled=lambda event: say(self.ui.deviceText, ""),
-            ),
-        )
+        self.deviceCheck.begin(_("Starting the engine to check the device..."))
+        self.deviceCheck.run(["info"], done=lambda facts: self.deviceCheck.finish(_inWords(facts)))
 
 
 def _inWords(facts):

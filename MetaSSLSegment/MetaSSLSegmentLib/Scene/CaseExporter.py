@@ -7,6 +7,8 @@ import vtk
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
+from .CaseNodes import segmentsOf
+
 
 class ExportError(Exception):
     """A node cannot be given to the engine; the text says why and what to do."""
@@ -40,13 +42,13 @@ class CaseExporter:
             ExportError: segments overlap, or anything that ``exportVolume`` refuses.
         """
         _requireLinear(segmentationNode)
-        reference = self.inWorld(volumeNode)
+        volume = self.inWorld(volumeNode)
         grid = slicer.vtkOrientedImageData()
         matrix = vtk.vtkMatrix4x4()
-        reference.GetIJKToRASMatrix(matrix)
-        grid.SetDimensions(reference.GetImageData().GetDimensions())
+        volume.GetIJKToRASMatrix(matrix)
+        grid.SetDimensions(volume.GetImageData().GetDimensions())
         grid.SetImageToWorldMatrix(matrix)
-        labels = np.zeros(slicer.util.arrayFromVolume(reference).shape, np.uint8)
+        labels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
         names = {}
         for segmentID, name in segmentsOf(segmentationNode):
             if name not in values:
@@ -59,7 +61,7 @@ class CaseExporter:
                 raise ExportError(
                     _(
                         "{segmentation}: the segments '{first}' and '{second}' overlap in {count} voxels; a voxel "
-                        "can have one label only. Take one from the other (Segment Editor > Logical operators > "
+                        "can have only one label. Subtract one from the other (Segment Editor > Logical operators > "
                         "Subtract)."
                     ).format(
                         segmentation=segmentationNode.GetName(),
@@ -70,7 +72,7 @@ class CaseExporter:
                 )
             labels[inside] = values[name]
             names[values[name]] = name
-        self._write(reference, labels, path)
+        self._write(volume, labels, path)
 
     @staticmethod
     def inWorld(volumeNode):
@@ -78,7 +80,7 @@ class CaseExporter:
         name = volumeNode.GetName()
         image = volumeNode.GetImageData()
         if image is None or image.GetNumberOfPoints() == 0:
-            raise ExportError(_("{name} holds no voxels. Load it again, or leave it out.").format(name=name))
+            raise ExportError(_("{name} holds no voxels. Load it again.").format(name=name))
         if image.GetNumberOfScalarComponents() != 1:
             raise ExportError(
                 _("{name} has several values per voxel. Use the module Vector to Scalar Volume first.").format(
@@ -92,9 +94,7 @@ class CaseExporter:
             toWorld = vtk.vtkMatrix4x4()
             volumeNode.GetParentTransformNode().GetMatrixTransformToWorld(toWorld)
             vtk.vtkMatrix4x4.Multiply4x4(toWorld, matrix, matrix)
-        axes = slicer.util.arrayFromVTKMatrix(matrix)[:3, :3]
-        lengths = np.linalg.norm(axes, axis=0)
-        if lengths.min() <= 0 or not np.allclose((axes / lengths).T @ (axes / lengths), np.eye(3), atol=1e-4):
+        if not isRightAngled(slicer.util.arrayFromVTKMatrix(matrix)[:3, :3]):
             raise ExportError(
                 _(
                     "The axes of {name} are not at right angles (gantry tilt, or a transform that shears). Resample it "
@@ -127,6 +127,12 @@ class CaseExporter:
             ) from error
 
 
+def isRightAngled(axes):
+    """Whether the index axes, the columns of a 3x3 matrix, stand at right angles, as image files need it."""
+    lengths = np.linalg.norm(axes, axis=0)
+    return lengths.min() > 0 and np.allclose((axes / lengths).T @ (axes / lengths), np.eye(3), atol=1e-4)
+
+
 def _maskOf(segmentationNode, segmentID, grid):
     """(k, j, i) bool, the voxels of a segment on a grid (vtkOrientedImageData); nothing enters the scene."""
     drawn, resampled = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
@@ -149,12 +155,6 @@ def _maskOf(segmentationNode, segmentID, grid):
     voxels = vtk_to_numpy(resampled.GetPointData().GetScalars()).reshape(shape)
     # Segments that don't overlap share one labelmap; a mask made of a surface stands alone.
     return voxels == segment.GetLabelValue() if hasVoxels else voxels != 0
-
-
-def segmentsOf(segmentationNode):
-    """(ID, name) of every segment, in order; spaces around names do not count, and without a name the ID is taken."""
-    segmentation = segmentationNode.GetSegmentation()
-    return [(ID, (segmentation.GetSegment(ID).GetName() or "").strip() or ID) for ID in segmentation.GetSegmentIDs()]
 
 
 def _requireLinear(node):

@@ -31,16 +31,16 @@ def failureToStart(program):
 
 
 def failureToUse(error):
-    """The failure of taking over what the engine has made."""
+    """The failure of using what the engine has made."""
     return Failure(
-        _("The engine's result could not be taken over: {error}").format(error=error),
+        _("The engine's result could not be used: {error}").format(error=error),
         _("This is a defect. Please report it with Slicer's log."),
         0,
     )
 
 
 def crashedBehindLauncher(exitCode, lastLines):
-    """Whether the system ended the engine and Slicer's launcher, between it and us, made an ordinary exit of it."""
+    """Whether the system killed the engine, and Slicer's launcher, which started it, made an ordinary exit of that."""
     return exitCode == 1 and any("exit abnormally" in line for line in lastLines)
 
 
@@ -54,7 +54,7 @@ def failureOf(exitCode, crashed, errorEvent=None, lastLines=()):
         lastLines: the end of the log, for failures that the engine did not explain.
     """
     usual = {
-        1: (_("The engine met an unexpected error."), _("This is a defect. Please report it with the log.")),
+        1: (_("The engine ran into an unexpected error."), _("This is a defect. Please report it with the log.")),
         2: (_("The engine cannot use this input."), _("See the log, correct the input and start again.")),
         3: (
             _("The memory is too small for this work."),
@@ -73,7 +73,7 @@ def failureOf(exitCode, crashed, errorEvent=None, lastLines=()):
     if crashed:
         return Failure(
             _("The system ended the engine (code {code}).").format(code=exitCode),
-            _("Most often the memory ran out: close other programs or choose the small network, then press Resume."),
+            _("Probably the memory ran out: close other programs or choose the small network, then press Resume."),
             exitCode,
         )
     unknown = (_("The engine ended with code {code}.").format(code=exitCode), usual[1][1])

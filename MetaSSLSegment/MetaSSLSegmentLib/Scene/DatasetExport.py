@@ -3,10 +3,11 @@ import shutil
 from pathlib import Path
 
 import qt
-from metassl.errors import MetaSSLError
+from metassl import MetaSSLError
 from slicer.i18n import tr as _
 
-from .CaseExporter import ExportError, segmentsOf
+from .CaseExporter import ExportError
+from .CaseNodes import segmentsOf
 
 
 class DatasetExport:
@@ -86,7 +87,7 @@ class DatasetExport:
             return image, None
         if segmentation is None:
             raise ExportError(
-                _("The segmentation of case {case} is not in the scene any more. Make it unlabelled.").format(
+                _("The segmentation of case {case} is not in the scene any more. Set its role to unlabelled.").format(
                     case=row.id
                 )
             )

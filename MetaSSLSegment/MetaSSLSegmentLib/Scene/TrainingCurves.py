@@ -2,7 +2,7 @@ import logging
 
 import numpy as np
 import slicer
-from metassl.regions import REGIONS
+from metassl import REGIONS
 from slicer.i18n import tr as _
 
 CURVES = "MetaSSL.curves"
@@ -84,21 +84,21 @@ class TrainingCurves:
 
     def _fill(self, chart):
         points = self._points[chart]
-        table = _named("vtkMRMLTableNode", chart)
-        if table is None:
+        tableNode = _named("vtkMRMLTableNode", chart)
+        if tableNode is None:
             if not points:
                 return
-            table = _new("vtkMRMLTableNode", chart, f"MetaSSL {chart}")
+            tableNode = _new("vtkMRMLTableNode", chart, f"MetaSSL {chart}")
         names = [_("step"), *(name for name in points if name)]
-        wasModifying = table.StartModify()
+        wasModifying = tableNode.StartModify()
         try:
             columns = [np.array(points.get(name, []), dtype=float) for name in ["", *names[1:]]]
-            slicer.util.updateTableFromArray(table, columns, names)
+            slicer.util.updateTableFromArray(tableNode, columns, names)
         finally:
-            table.EndModify(wasModifying)
-        self._updateSeries(chart, table, names)
+            tableNode.EndModify(wasModifying)
+        self._updateSeries(chart, tableNode, names)
 
-    def _updateSeries(self, chart, table, names):
+    def _updateSeries(self, chart, tableNode, names):
         """One series per column; those that this training lacks are removed, those that the user deleted come back."""
         chartNode = self.chartNode(chart)
         for series in _all("vtkMRMLPlotSeriesNode", chart):
@@ -118,7 +118,7 @@ class TrainingCurves:
                 series.SetLineWidth(2)
                 colour = regions.get(name, LINE_COLOURS[n % len(LINE_COLOURS)])
                 series.SetColor(*(part / 255 for part in colour))
-            series.SetAndObserveTableNodeID(table.GetID())
+            series.SetAndObserveTableNodeID(tableNode.GetID())
             if not chartNode.HasPlotSeriesNodeID(series.GetID()):
                 chartNode.AddAndObservePlotSeriesNodeID(series.GetID())
 

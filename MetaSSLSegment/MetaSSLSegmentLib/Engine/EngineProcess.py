@@ -24,9 +24,9 @@ STARTER = (
 """As ``-m metassl``, but gives way to Slicer's own work, and says its process number first: Slicer's Python is a
 launcher, and the engine its child."""
 MOST_LINES, MOST_CHARACTERS = 200, 2000
-"""Of what arrives at once for the log: more, nobody can read, and it would hold up the GUI."""
+"""What is logged of the output that arrives at once: nobody can read more, and it would block the GUI."""
 SECONDS_TO_EXIT = 30
-"""How long the engine may go on after its last word; then it hangs."""
+"""How long the engine may take to exit after its last event; after that it counts as hung."""
 SECONDS_FOR_LAUNCHER = 2
 """How long a launcher may take to notice that its engine was killed."""
 
@@ -38,7 +38,7 @@ def _nothing(*arguments):
 @dataclass
 class EngineListener:
     """What to call when the engine has something to say; one of done, failed and cancelled comes last. When done or
-    cancelled raises an error, failed follows, so that nobody waits for ever.
+    cancelled raises an error, failed follows, so that nobody waits forever.
 
     Attributes:
         started: (), the process runs.
@@ -205,7 +205,7 @@ class EngineProcess:
         self._tellLines(lines)
 
     def _tellLines(self, lines):
-        """All that came at once in one call; the end of it when it is too much."""
+        """Log the lines that came at once in one call; only the last ones when there are too many."""
         if lines:
             shown = [line[:MOST_CHARACTERS] for line in lines[-MOST_LINES:]]
             self._lastLines.extend(shown)
@@ -250,7 +250,7 @@ class EngineProcess:
 
     def _release(self):
         self._timer.stop()
-        # a Python reference less would let PythonQt delete them at once, in the midst of their own signal
+        # without a Python reference, PythonQt would delete them at once, in the midst of their own signal
         self._ended = self._process, self._timer
         for ended in self._ended:
             ended.deleteLater()

@@ -1,8 +1,8 @@
 import qt
-from metassl.regions import REGIONS
+from metassl import REGIONS
 from slicer.i18n import tr as _
 
-from .Result import resultsInScene
+from ..Scene.Result import resultsInScene
 from .Section import Section, allow, fill, setUpTable
 
 
@@ -54,7 +54,7 @@ class DisplaySection(Section):
             self.show(self._mode if self._mode in result.nodes else next(iter(result.nodes)))
 
     def showNewest(self):
-        """After a volume was segmented: its regions, or what there is."""
+        """Show the segmentation of the newest result, or what it has instead."""
         self.refresh()
         result = self.result
         if result is not None:
@@ -78,20 +78,14 @@ class DisplaySection(Section):
             self.logic.display.setOpacity(result, self._mode, opacity)
 
     def updateButtons(self):
-        texts = {
-            "segmentation": _("Show the segments over the volume."),
-            "regions": _("Show the four regions over the volume."),
-            "confidence": _("Show the confidence over the volume."),
-            "image": _("Show the volume alone."),
-        }
         result = self.result
         for mode, button in self._buttons.items():
             missing = ""
             if result is None:
                 missing = _("Segment a volume in section 4 first.")
             elif mode != "image" and mode not in result.nodes:
-                missing = _("This result was made without it.")
-            allow(button, missing, texts[mode])
+                missing = _("This result does not include it.")
+            allow(button, missing)
 
     def _fillTable(self):
         """One row per class and one for the whole volume: ml, and ml and percent of each region."""

@@ -2,9 +2,10 @@ import shutil
 from pathlib import Path
 
 import slicer
-from metassl.data.dataset import Dataset
-from metassl.errors import InputError
+from metassl import Dataset
 from slicer.i18n import tr as _
+
+from .CaseList import isDataset
 
 NAME = "MetaSSLSample"
 
@@ -16,11 +17,7 @@ def sampleDataset():
 
 def sampleIsMade():
     """Whether it is there; dataset.json is written last, and one of another version does not count."""
-    try:
-        Dataset.load(sampleDataset())
-    except InputError:
-        return False
-    return True
+    return isDataset(sampleDataset())
 
 
 def discardUnfinished():
@@ -47,7 +44,7 @@ def makeAndLoad(source=None):
     Returns:
         The volume node, in a list.
     """
-    from metassl.data.sample import make_sample
+    from metassl import make_sample
 
     def progress(done, total, name=""):
         slicer.app.processEvents()

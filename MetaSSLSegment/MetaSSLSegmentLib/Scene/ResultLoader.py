@@ -86,7 +86,7 @@ class ResultLoader:
         image = volumeNode.GetImageData()
         if image is None or voxels.shape[::-1] != image.GetDimensions():
             raise LoadError(
-                _("{name} has another size now than when it was given to the engine. Press Apply again.").format(
+                _("The size of {name} has changed since it was given to the engine. Press Apply again.").format(
                     name=volumeNode.GetName()
                 )
             )
@@ -112,7 +112,7 @@ class ResultLoader:
 
 
 def toSegmentation(labelmap, volumeNode, classes):
-    """Make a segmentation node of a labelmap node, which is removed, also when something fails.
+    """Convert a labelmap node to a segmentation node; the labelmap node is removed, also when something fails.
 
     Args:
         labelmap: vtkMRMLLabelMapVolumeNode.
@@ -133,7 +133,7 @@ def toSegmentation(labelmap, volumeNode, classes):
         present = sorted((c for c in classes if c["value"] in found), key=lambda c: c["value"])
         logic = slicer.modules.segmentations.logic()
         if present and not logic.ImportLabelmapToSegmentationNode(labelmap, node):
-            raise LoadError(_("The segments could not be made of the labelmap."))
+            raise LoadError(_("The labelmap could not be converted to segments."))
         segmentation = node.GetSegmentation()
         for ID, c in zip(segmentation.GetSegmentIDs(), present):  # in the order of the voxels' values
             segment = segmentation.GetSegment(ID)

@@ -1,8 +1,7 @@
-from metassl.events import duration
-from slicer.i18n import tr as _
-
 ROW_HEIGHT = 22
 """Of tables, in pixels."""
+TOOLTIP = "MetaSSL.toolTip"
+"""Property of a button: what it does, as the .ui file says."""
 
 
 class Section:
@@ -18,6 +17,8 @@ class Section:
         self.logic = logic
         self.parameters = None
         self.cases = None
+        self.task = None
+        """The work of this section, when it has any."""
 
     def setParameterNode(self, parameters, cases):
         """Take the choices and cases of a scene, at the start and whenever another scene is there."""
@@ -28,19 +29,17 @@ class Section:
         """Enable what can be done now; tooltips of the others say what is missing."""
 
     def cleanup(self):
-        """Let go of nodes and timers."""
+        """Let go of nodes, timers and unfinished work."""
+        if self.task is not None:
+            self.task.abandon()
 
 
-def allow(button, reason, toolTip):
-    """Enable a button, or disable it with the reason as tooltip.
-
-    Args:
-        button: the button.
-        reason: why it cannot be pressed now; "" when it can.
-        toolTip: what it does.
-    """
+def allow(button, reason):
+    """Enable a button, or, when there is a reason not to, disable it and say that in place of its own tooltip."""
+    if button.property(TOOLTIP) is None:
+        button.setProperty(TOOLTIP, button.toolTip)
     button.enabled = not reason
-    button.toolTip = reason or toolTip
+    button.toolTip = reason or button.property(TOOLTIP)
 
 
 def say(label, text, wrong=False):
@@ -58,17 +57,11 @@ def setUpTable(table, names):
 
 
 def showProgress(bar, fraction=None):
-    """Show how far the work is (0-1); without a number the bar goes away."""
+    """Show how far the work is (0-1); without a number the bar, if there is one, goes away."""
+    if bar is None:
+        return
     bar.visible = fraction is not None
     bar.value = int(100 * (fraction or 0))
-
-
-def timeLeft(fraction, seconds, text):
-    """ "42 %, 3:05 min left, step 120" """
-    parts = [f"{100 * fraction:.0f} %"]
-    if seconds is not None:
-        parts.append(_("{time} left").format(time=duration(seconds)))
-    return ", ".join(parts + ([text] if text else []))
 
 
 def fill(comboBox, choices, current=None):

@@ -1,11 +1,10 @@
 import json
 import os
-import re
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from metassl.data.dataset import NOT_IN_NAMES
+from metassl import unique_names
 
 FINISHED, UNFINISHED = "finished", "unfinished"
 TAIL = 65536
@@ -36,7 +35,7 @@ class Runs:
 
     def newFolder(self, name):
         """A path for a new run, named after data set and time."""
-        name = re.sub(f"{NOT_IN_NAMES}+", "_", name).strip(". ")[:40] or "run"
+        (name,) = unique_names([name.strip(". ") or "run"], longest=40)
         stamp = time.strftime("%Y-%m-%d %H.%M.%S")
         path, number = self.folder / f"{name} {stamp}", 2
         while os.path.exists(path):
@@ -59,7 +58,7 @@ class Runs:
 
 
 def stateOf(run):
-    """Whether a run reached the end of its budget: then that is the last of its events."""
+    """Whether a run has used up its budget: then its last event says so."""
     try:
         with open(Path(run) / "events.jsonl", "rb") as file:
             file.seek(max(0, os.path.getsize(file.name) - TAIL))
@@ -99,7 +98,7 @@ def modelIn(folder):
 
 
 def _isOurs(metadata):
-    """Whether the description of a MONAI bundle speaks of MetaSSL; other bundles have the same layout."""
+    """Whether a MONAI bundle is a model of MetaSSL, by its description; other bundles have the same layout."""
     try:
         return b'"metassl"' in metadata.read_bytes()
     except (OSError, ValueError):
@@ -110,7 +109,7 @@ def classesOf(model):
     """Classes of a model folder: list of dictionaries with name, value, colour and terminology.
 
     Raises:
-        ValueError: metadata.json is no description of a MetaSSL model.
+        ValueError: metadata.json does not describe a MetaSSL model.
     """
     path = Path(model) / "configs" / "metadata.json"
     try:

@@ -1,16 +1,14 @@
 import shutil
-import tempfile
-from pathlib import Path
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
-from .CaseExporter import ExportError
-from .EngineProcess import EngineListener
-from .ResultLoader import KINDS, LoadError
-from .Runs import classesOf, modelIn
-from .Section import Section, allow, fill, say, showProgress, timeLeft
+from ..Engine.Runs import classesOf, modelIn
+from ..Scene.CaseExporter import ExportError
+from ..Scene.ResultLoader import KINDS, LoadError
+from .Section import Section, allow, fill, say
+from .Task import Task
 
 CASE = "volume"
 """How the engine names the one volume that it is given."""
@@ -21,16 +19,13 @@ class SegmentSection(Section):
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
-        self._folder = None
-        self._volumeID = None
-        self._model = None
+        self.task = Task(logic, ui.segmentStatus, ui.segmentProgress)
         self.segmented = lambda result: None
         """Called with the Result when its nodes are in the scene."""
-        showProgress(ui.segmentProgress)
         ui.modelBox.connect("currentIndexChanged(int)", self.onModel)
         ui.browseModelButton.connect("clicked(bool)", self.onBrowse)
         ui.applyButton.connect("clicked(bool)", self.onApply)
-        ui.cancelSegmentButton.connect("clicked(bool)", self.onCancel)
+        ui.cancelSegmentButton.connect("clicked(bool)", lambda checked: self.task.cancel())
         ui.batchButton.connect("clicked(bool)", self.onBatch)
         for path in (ui.inputFolderPath, ui.outputFolderPath):
             path.connect("currentPathChanged(QString)", lambda text: self.updateButtons())
@@ -76,19 +71,16 @@ class SegmentSection(Section):
     def updateButtons(self):
         ui, busy = self.ui, self.logic.busy() or self.logic.notReady()
         model = "" if ui.modelBox.count else _("Train a model in section 3, or choose one with Browse.")
-        volume = (
-            ""
-            if self.parameters is not None and self.parameters.inputVolume is not None
-            else _("Choose a volume first.")
-        )
+        chosen = self.parameters is not None and self.parameters.inputVolume is not None
+        volume = "" if chosen else _("Choose a volume first.")
         outputs = "" if self._kinds() else _("Choose at least one output.")
         inFolder, outFolder = (str(path.currentPath or "") for path in (ui.inputFolderPath, ui.outputFolderPath))
         folders = "" if inFolder and outFolder else _("Choose both folders first.")
         if inFolder and inFolder == outFolder:
-            folders = _("The output folder must be another one than the input folder.")
-        allow(ui.applyButton, busy or model or volume or outputs, _("Segment the volume."))
-        allow(ui.batchButton, busy or model or folders, _("Segment every volume of the input folder."))
-        ui.cancelSegmentButton.enabled = self._folder is not None
+            folders = _("The output folder must not be the input folder.")
+        allow(ui.applyButton, busy or model or volume or outputs)
+        allow(ui.batchButton, busy or model or folders)
+        ui.cancelSegmentButton.enabled = self.task.isRunning
 
     def _kinds(self):
         if self.parameters is None:
@@ -99,96 +91,59 @@ class SegmentSection(Section):
     # One volume
 
     def onApply(self, _checked=False):
-        volume = self.parameters.inputVolume
-        folder = self._begin(_("A volume is being segmented."))
+        volume, model, kinds = self.parameters.inputVolume, self.ui.modelBox.currentData, self._kinds()
+        self.task.begin(_("A volume is being segmented."), temporary=True)
+        image = self.task.folder / f"{CASE}.nrrd"
         try:
-            self._model = self.ui.modelBox.currentData
-            classesOf(self._model)
-            image = folder / f"{CASE}.nrrd"
+            classes = classesOf(model)
             self.logic.exporter.exportVolume(volume, image)
         except (ExportError, ValueError) as error:
-            self._finish(str(error), wrong=True)
+            self.task.finish(str(error), wrong=True)
             return
-        self._volumeID = volume.GetID()
-        self._wanted = self._kinds()
-        self._predict(image, folder / "results", self._load)
+        volumeID, results = volume.GetID(), self.task.folder / "results"
+        self._predict(
+            image,
+            results,
+            lambda event: self._load(volumeID, results, classes, kinds),
+            progress=lambda phase, fraction, seconds, text: self.task.progress(phase, fraction, seconds),
+        )
 
-    def _load(self, event):
+    def _load(self, volumeID, results, classes, kinds):
         """Make nodes of the results, if the volume is still there."""
-        volume = slicer.mrmlScene.GetNodeByID(self._volumeID)
+        volume = slicer.mrmlScene.GetNodeByID(volumeID)
         if volume is None:
             kept = self.logic.runs.newFolder(_("results"))
-            shutil.copytree(self._folder / "results", kept)
-            self._finish(_("The volume is gone; the results are in {folder}").format(folder=kept), wrong=True)
+            shutil.copytree(results, kept)
+            self.task.finish(_("The volume is gone; the results are in {folder}").format(folder=kept), wrong=True)
             return
         try:
-            result = self.logic.loader.load(
-                volume, self._folder / "results", CASE, classesOf(self._model), self._wanted
-            )
+            result = self.logic.loader.load(volume, results, CASE, classes, kinds)
         except (LoadError, ValueError, RuntimeError) as error:
-            self._finish(str(error), wrong=True)
+            self.task.finish(str(error), wrong=True)
             return
         if self.parameters.show3D and "segmentation" in result.nodes:
             self.logic.display.show3D(result.nodes["segmentation"], True)
-        self._finish(_("Done: {name}.").format(name=", ".join(node.GetName() for node in result.nodes.values())))
+        self.task.finish(_("Done: {name}.").format(name=", ".join(node.GetName() for node in result.nodes.values())))
         self.segmented(result)
 
     # A folder
 
     def onBatch(self, _checked=False):
-        self._begin(_("A folder is being segmented."))
+        self.task.begin(_("A folder is being segmented."))
         out = str(self.ui.outputFolderPath.currentPath)
+        text = _("{count} volume(s) segmented, results in {folder}")
         self._predict(
             str(self.ui.inputFolderPath.currentPath),
             out,
-            lambda event: self._finish(
-                _("{count} volume(s) segmented, results in {folder}").format(
-                    count=len(event.get("results", [])), folder=out
-                )
-            ),
+            lambda event: self.task.finish(text.format(count=len(event.get("results", [])), folder=out)),
         )
 
     # The engine
 
-    def _begin(self, claim):
-        self._folder = Path(tempfile.mkdtemp(prefix="MetaSSL-", dir=slicer.app.temporaryPath))
-        showProgress(self.ui.segmentProgress, 0)
-        say(self.ui.segmentStatus, _("Starting the engine..."))
-        self.logic.claim(claim)
-        return self._folder
-
-    def _predict(self, inputs, out, done):
+    def _predict(self, inputs, out, done, **listening):
         options = ["--device", self.parameters.device]
         kinds = self._kinds()
         options += [] if "regions" in kinds else ["--no-regions"]
         options += [] if "confidence" in kinds else ["--no-confidence"]
         options += ["--keep-largest"] if self.parameters.keepLargest else []
-        self.logic.engine.start(
-            ["predict", self.ui.modelBox.currentData, inputs, "--out", out, *options],
-            EngineListener(
-                progress=self._progress,
-                log=self.logic.log,
-                done=done,
-                failed=lambda failure: self._finish(failure.text(), wrong=True),
-                cancelled=lambda event: self._finish(_("Cancelled.")),
-            ),
-        )
-
-    def _progress(self, phase, fraction, seconds, text):
-        showProgress(self.ui.segmentProgress, fraction)
-        say(self.ui.segmentStatus, f"{phase}: " + timeLeft(fraction, seconds, "" if text == CASE else text))
-
-    def _finish(self, text, wrong=False):
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder = self._volumeID = self._model = None
-        showProgress(self.ui.segmentProgress)
-        say(self.ui.segmentStatus, text, wrong)
-        self.logic.release()
-
-    def onCancel(self, _checked=False):
-        self.logic.engine.stop(graceSeconds=10)
-
-    def cleanup(self):
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self.task.run(["predict", self.ui.modelBox.currentData, inputs, "--out", out, *options], done, **listening)

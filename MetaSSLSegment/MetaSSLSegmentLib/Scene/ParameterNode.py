@@ -1,6 +1,6 @@
 from typing import Annotated
 
-from metassl.job import Job
+from metassl import Job
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
@@ -24,7 +24,7 @@ class MetaSSLSegmentParameterNode:
     iterations: Annotated[int, WithinRange(1, 1000000)] = 2000
     network: str = DEFAULTS.network
     device: str = DEFAULTS.device
-    weights: str = DEFAULTS.region_weights
+    regionWeights: str = DEFAULTS.region_weights
     thresholdMemory: Annotated[float, WithinRange(0, 1)] = DEFAULTS.threshold_memory
     thresholdCap: Annotated[float, WithinRange(0, 1)] = DEFAULTS.threshold_cap
     consistency: Annotated[float, WithinRange(0, 10)] = DEFAULTS.consistency
@@ -61,7 +61,7 @@ def trainingSettings(parameters):
     }
     if parameters.method != "supervised":
         settings["loss"] = "metassl" if parameters.metasslLoss else "own"
-        settings["region-weights"] = parameters.weights
+        settings["region-weights"] = parameters.regionWeights
         settings["threshold-memory"] = parameters.thresholdMemory
         settings["threshold-cap"] = parameters.thresholdCap
     return [word for name, value in settings.items() for word in (f"--{name}", str(value))]

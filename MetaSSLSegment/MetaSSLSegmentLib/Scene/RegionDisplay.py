@@ -1,6 +1,6 @@
 import numpy as np
 import slicer
-from metassl.regions import REGIONS
+from metassl import REGIONS
 from slicer.i18n import tr as _
 
 from .Result import PREVIEW, RESULT
@@ -16,12 +16,12 @@ CONFIDENCE_COLOURS = ((70, 10, 100), (190, 50, 110), (250, 140, 60), (250, 245, 
 def regionColours():
     """The colour table of region labelmaps, one per scene: background transparent, UC, US, DC, DS named."""
 
-    def fill(table):
-        table.SetNumberOfColors(1 + len(REGIONS))
-        table.SetColor(0, _("outside"), 0, 0, 0, 0)
-        table.SetColorDefined(0, False)  # no line in the legend
+    def fill(colours):
+        colours.SetNumberOfColors(1 + len(REGIONS))
+        colours.SetColor(0, _("outside"), 0, 0, 0, 0)
+        colours.SetColorDefined(0, False)  # no line in the legend
         for region in REGIONS:
-            table.SetColor(region.value, f"{region.code} {region.name}", *(part / 255 for part in region.colour), 1)
+            colours.SetColor(region.value, f"{region.code} {region.name}", *(part / 255 for part in region.colour), 1)
 
     return _table("regions", _("MetaSSL regions"), fill)
 
@@ -29,12 +29,12 @@ def regionColours():
 def confidenceColours():
     """The colour table of confidence volumes, one per scene."""
 
-    def fill(table):
-        table.SetNumberOfColors(256)
+    def fill(colours):
+        colours.SetNumberOfColors(256)
         anchors = np.linspace(0, 255, len(CONFIDENCE_COLOURS))
         for n in range(256):
             colour = [np.interp(n, anchors, part) / 255 for part in zip(*CONFIDENCE_COLOURS)]
-            table.SetColor(n, f"{n / 255:.2f}", *colour, 1)
+            colours.SetColor(n, f"{n / 255:.2f}", *colour, 1)
 
     return _table("confidence", _("MetaSSL confidence"), fill)
 
@@ -43,12 +43,12 @@ def _table(kind, name, fill):
     for node in slicer.util.getNodesByClass("vtkMRMLColorTableNode"):
         if node.GetAttribute(TABLE) == kind:
             return node
-    table = slicer.vtkMRMLColorTableNode()
-    table.SetTypeToUser()
-    table.SetName(name)
-    table.SetAttribute(TABLE, kind)
-    fill(table)
-    return slicer.mrmlScene.AddNode(table)
+    colours = slicer.vtkMRMLColorTableNode()
+    colours.SetTypeToUser()
+    colours.SetName(name)
+    colours.SetAttribute(TABLE, kind)
+    fill(colours)
+    return slicer.mrmlScene.AddNode(colours)
 
 
 class RegionDisplay:
@@ -84,7 +84,7 @@ class RegionDisplay:
                 self._legend(nodes[kind], names=kind == "regions").SetVisibility(True)
 
     def setOpacity(self, result, mode, opacity):
-        """Change the overlay's opacity, leaving everything else."""
+        """Change the overlay's opacity and nothing else."""
         if mode == "segmentation" and mode in result.nodes:
             result.nodes[mode].CreateDefaultDisplayNodes()
             result.nodes[mode].GetDisplayNode().SetOpacity2DFill(opacity)

@@ -1,0 +1,193 @@
+from pathlib import Path
+
+from metassl import ROLES, InputError
+from slicer.i18n import tr as _
+
+from ..Scene.CaseList import isDataset
+from ..Scene.CaseNodes import caseVolumes, segmentationOn
+from ..Scene.CasePreview import showCase
+from ..Scene.ResultLoader import LoadError
+from ..Scene.SampleSource import discardUnfinished, sampleDataset, sampleIsMade
+from .CaseTable import CaseTable
+from .ClassTable import ClassTable
+from .Section import Section, allow, fill, say
+from .Task import Task
+
+
+class DataSection(Section):
+    """Choose the cases and classes that a model is trained on."""
+
+    def __init__(self, ui, logic):
+        super().__init__(ui, logic)
+        self.task = Task(logic, ui.dataStatus, ui.dataProgress)
+        self._stops = []
+        self.caseTable = CaseTable(ui.caseTable, self.updateButtons)
+        self.classTable = ClassTable(ui.classTable, self.onClassRenamed)
+        fill(ui.roleBox, list(zip(ROLES, (_("labelled"), _("unlabelled"), _("hold-out"), _("ignored")))))
+        ui.addFolderButton.connect("clicked(bool)", self.onAddFolder)
+        ui.casesFolderPath.connect("currentPathChanged(QString)", lambda path: self.updateButtons())
+        ui.sampleButton.connect("clicked(bool)", self.onSample)
+        ui.addNodesButton.connect("clicked(bool)", self.onAddNodes)
+        ui.addAllNodesButton.connect("clicked(bool)", self.onAddAllNodes)
+        ui.caseVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolumeChosen)
+        ui.setRoleButton.connect("clicked(bool)", self.onSetRole)
+        ui.removeCasesButton.connect("clicked(bool)", self.onRemove)
+        ui.clearCasesButton.connect("clicked(bool)", self.onClear)
+        ui.checkButton.connect("clicked(bool)", self.onCheck)
+        ui.cancelDataButton.connect("clicked(bool)", lambda checked: self.task.cancel())
+        ui.caseTable.connect("cellDoubleClicked(int,int)", lambda row, column: self.showCase(row))
+
+    def setParameterNode(self, parameters, cases):
+        super().setParameterNode(parameters, cases)
+        self.refresh()
+
+    # What is shown
+
+    def refresh(self):
+        """Fill both tables from the case list."""
+        self.caseTable.show(self.cases.rows)
+        self.classTable.show(self.cases)
+        self.logic.tellSections()
+
+    def summary(self):
+        """How many cases have which role."""
+        counts = self.cases.counts()
+        return ", ".join(f"{count} {role}" for role, count in counts.items() if count)
+
+    def updateButtons(self):
+        ui, busy = self.ui, self.logic.busy()
+        selected = "" if self.caseTable.selected() else _("Select cases in the table first.")
+        empty = "" if self.cases is not None and len(self.cases) else _("Add cases first.")
+        ready = self.logic.notReady()
+        folder = "" if str(ui.casesFolderPath.currentPath or "") else _("Choose a folder first.")
+        volume = "" if ui.caseVolumeSelector.currentNode() is not None else _("Choose a volume of the scene first.")
+        volumes = "" if caseVolumes() else _("There is no volume in the scene.")
+        allow(ui.addFolderButton, busy or ready or folder)
+        allow(ui.sampleButton, busy or ready)
+        allow(ui.addNodesButton, busy or volume)
+        allow(ui.addAllNodesButton, busy or volumes)
+        allow(ui.setRoleButton, busy or selected)
+        allow(ui.removeCasesButton, busy or selected)
+        allow(ui.clearCasesButton, busy or empty)
+        allow(ui.checkButton, busy or ready or empty)
+        ui.cancelDataButton.enabled = self.task.isRunning
+
+    # Adding
+
+    def onAddFolder(self, _checked=False):
+        folder = Path(str(self.ui.casesFolderPath.currentPath))
+        self.ui.casesFolderPath.addCurrentPathToHistory()
+        if isDataset(folder / "dataset.json"):  # of this extension: it says roles and class names already
+            self._add(folder / "dataset.json")
+            return
+        self.task.begin(_("Cases are being read."), temporary=True)
+        prepared = self.task.folder / "dataset.json"
+        self.task.run(["prepare", folder, "--out", prepared], lambda event: self._add(event["dataset"]))
+
+    def onSample(self, _checked=False):
+        if sampleIsMade():
+            self._add(sampleDataset())
+            return
+        discardUnfinished()
+        self.task.begin(_("The sample is being made."))
+        self.task.run(["sample", "--out", sampleDataset().parent], lambda event: self._add(event["dataset"]))
+
+    def _add(self, dataset):
+        try:
+            added = self.cases.addDataset(dataset)
+        except InputError as error:
+            self.task.finish(f"{error}\n{error.hint}", wrong=True)
+            return
+        self.refresh()
+        self.task.finish(_("{count} new case(s): {summary}.").format(count=added, summary=self.summary()))
+        if added:
+            self.onCheck()
+
+    def onVolumeChosen(self, volume):
+        """Propose the segmentation that was drawn on this volume."""
+        if volume is not None:
+            self.ui.caseSegmentationSelector.setCurrentNode(segmentationOn(volume))
+        self.updateButtons()
+
+    def onAddNodes(self, _checked=False):
+        self._addNodes([(self.ui.caseVolumeSelector.currentNode(), self.ui.caseSegmentationSelector.currentNode())])
+
+    def onAddAllNodes(self, _checked=False):
+        known = [self.cases.nodesOf(row)[0] for row in self.cases.rows if row.nodes is not None]
+        self._addNodes([(node, segmentationOn(node)) for node in caseVolumes() if node not in known])
+
+    def _addNodes(self, pairs):
+        problem = ""
+        for volume, segmentation in pairs:
+            try:
+                self.cases.addNodes(volume, segmentation)
+            except InputError as error:
+                problem = f"{error}\n{error.hint}"
+        self.refresh()
+        say(self.ui.dataStatus, problem or self.summary() + ".", wrong=bool(problem))
+
+    # Changing
+
+    def onSetRole(self, _checked=False):
+        selected = self.caseTable.selected()
+        try:
+            self.cases.setRole(selected, self.ui.roleBox.currentData)
+            say(self.ui.dataStatus, self.summary() + ".")
+        except InputError as error:
+            say(self.ui.dataStatus, f"{error} {error.hint}", wrong=True)
+        self.refresh()
+        self.caseTable.select(selected)
+
+    def onRemove(self, _checked=False):
+        self.cases.remove(self.caseTable.selected())
+        self.refresh()
+        say(self.ui.dataStatus, self.summary())
+
+    def onClear(self, _checked=False):
+        self.cases.clear()
+        self.refresh()
+        say(self.ui.dataStatus, "")
+
+    def onClassRenamed(self, problem):
+        if problem:
+            say(self.ui.dataStatus, problem, wrong=True)
+        self.refresh()
+
+    def showCase(self, n):
+        """Show a case in the slice views."""
+        try:
+            showCase(self.cases, self.cases.rows[n])
+        except LoadError as error:
+            say(self.ui.dataStatus, str(error), wrong=True)
+
+    # Checking
+
+    def onCheck(self, _checked=False):
+        self._stops = []
+        self.task.begin(_("Cases are being read."), temporary=True)
+        self.task.export(self.cases, self.task.folder / "check", self._checkFile)
+
+    def _checkFile(self, dataset):
+        def checked(event):
+            self.task.finish(self._verdict(), wrong=bool(self._stops))
+
+        self.task.run(["check", dataset], checked, event=self._onReport)
+
+    def _onReport(self, event):
+        if event["event"] == "report":
+            stops = [problem for problem in event.get("problems", []) if problem.get("case_id") is None]
+            self._stops = [" ".join(filter(None, (stop["message"], stop.get("remedy")))) for stop in stops]
+            self.cases.applyReport(event)
+            self.refresh()
+
+    def _verdict(self):
+        """What the check found; what makes training impossible comes first."""
+        if self._stops:
+            return "\n".join(self._stops)
+        severities = [row.severity for row in self.cases.rows]
+        bad, odd = severities.count("excluded"), severities.count("warning")
+        if not bad and not odd:
+            return _("{summary}: all can be used.").format(summary=self.summary())
+        return _("{summary}. {bad} cannot be used and {odd} need a look: see the Status column.").format(
+            summary=self.summary(), bad=bad, odd=odd
+        )

@@ -1,0 +1,1 @@
+"""What a person sees: one class per section of the panel."""
