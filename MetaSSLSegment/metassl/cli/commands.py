@@ -34,11 +34,8 @@ def _add_command(commands, run: Callable, help: str, *examples: str) -> argparse
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=run)
-    parser.add_argument(
-        "--events",
-        action="store_true",
-        help="standard output: JSON events, one per line; a line or the end of standard input asks for a stop",
-    )
+    text = "standard output: JSON events, one per line; a line or the end of standard input asks for a stop"
+    parser.add_argument("--events", action="store_true", help=text)
     return parser
 
 
@@ -47,9 +44,8 @@ def _add_sample(commands) -> None:
     parser = _add_command(commands, _sample, help, "sample --out sample")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same volumes (default 0)")
-    parser.add_argument("--labelled", type=int, default=4, metavar="N", help="labelled cases (default 4)")
-    parser.add_argument("--unlabelled", type=int, default=16, metavar="N", help="unlabelled cases (default 16)")
-    parser.add_argument("--test", type=int, default=4, metavar="N", help="test cases (default 4)")
+    for kind, count in (("labelled", 4), ("unlabelled", 16), ("test", 4)):
+        parser.add_argument(f"--{kind}", type=int, default=count, metavar="N", help=f"{kind} cases (default {count})")
 
 
 def _sample(args: argparse.Namespace, reporter: Reporter) -> None:
@@ -65,13 +61,8 @@ def _add_prepare(commands) -> None:
     help = "make dataset.json from a folder of volumes"
     example = "prepare /data/heart --labelled heart_01 heart_02 --out dataset.json"
     parser = _add_command(commands, _prepare, help, example)
-    parser.add_argument(
-        "source",
-        type=Path,
-        nargs="?",
-        metavar="SOURCE",
-        help="nnU-Net raw folder, MSD task, folder with images/ and labels/, flat folder, or folder of DICOM series",
-    )
+    text = "nnU-Net raw folder, MSD task, folder with images/ and labels/, flat folder, or folder of DICOM series"
+    parser.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the dataset.json to write")
     parser.add_argument("--name", help="name of the data set (default: the folder's)")
     add_roles(parser)
@@ -175,32 +166,18 @@ def _add_predict(commands) -> None:
     help = "segment volumes: labelmap, regions, confidence and volumes in ml"
     parser = _add_command(commands, _predict, help, "predict run/model image.nii.gz --out results")
     parser.add_argument("model", type=Path, help="model folder (or the run folder that holds it)")
-    parser.add_argument(
-        "inputs", type=Path, nargs="+", help="image files, folders of images or DICOM series, dataset.json"
-    )
+    parser.add_argument("inputs", type=Path, nargs="+", help="image files, folders of images or DICOM, dataset.json")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write the results")
-    parser.add_argument(
-        "--roles",
-        nargs="+",
-        choices=ROLES,
-        default=ROLES,
-        metavar="ROLE",
-        help=f"which cases of a dataset.json: {', '.join(ROLES)} (default all)",
-    )
+    text = f"which cases of a dataset.json: {', '.join(ROLES)} (default all)"
+    parser.add_argument("--roles", nargs="+", choices=ROLES, default=ROLES, metavar="ROLE", help=text)
     parser.add_argument("--no-regions", action="store_true", help="write no labelmap of the regions")
     parser.add_argument("--no-confidence", action="store_true", help="write no confidence volume")
     parser.add_argument(
         "--overlap", type=float, default=0.5, metavar="X", help="overlap of windows, 0 to <1 (default 0.5)"
     )
-    parser.add_argument(
-        "--mirror",
-        action="store_true",
-        help="average over mirrored views, along the axes of --mirror-axes of the training (slower; no effect on a "
-        "model trained without)",
-    )
-    parser.add_argument(
-        "--keep-largest", action="store_true", help="keep only the largest connected component of each class"
-    )
+    text = "average over views mirrored along the axes of the training's --mirror-axes; slower, no effect without axes"
+    parser.add_argument("--mirror", action="store_true", help=text)
+    parser.add_argument("--keep-largest", action="store_true", help="keep only each class's largest component")
     add_setting(parser, "device", default="auto")
     add_setting(parser, "threads", default=0)
 
@@ -241,9 +218,7 @@ def _add_evaluate(commands) -> None:
     parser = _add_command(commands, _evaluate, help, "evaluate results dataset.json --out metrics")
     parser.add_argument("predictions", type=Path, help="folder of predicted labelmaps")
     parser.add_argument("labels", type=Path, help="folder of label files, or dataset.json")
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where to write metrics.csv and .json (default: predictions)"
-    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="for metrics.csv and .json (default: predictions)")
 
 
 def _evaluate(args: argparse.Namespace, reporter: Reporter) -> None:

@@ -18,11 +18,9 @@ AXES = ("I", "J", "K")
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
     """Add an option for every setting of ``Job`` under its heading, and hidden ones for the former names."""
-    for heading in GROUPS:
-        group = parser.add_argument_group(heading)
-        for name, item in SETTINGS.items():
-            if item.metadata["group"] == heading:
-                add_setting(group, name)
+    groups = {heading: parser.add_argument_group(heading) for heading in GROUPS}
+    for name, item in SETTINGS.items():
+        add_setting(groups[item.metadata["group"]], name)
     for former, present in RENAMED.items():
         kind, count = _words(present)
         parser.add_argument(_flag(former), type=kind, nargs=count, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -32,19 +30,14 @@ def add_setting(group, name: str, default: Any = argparse.SUPPRESS) -> None:
     """Add the option of one setting."""
     item = SETTINGS[name]
     kind, count = _words(name)
-    options: dict[str, Any] = {"metavar": AXES if count == len(AXES) else METAVARS[kind]}
-    if item.metadata["choices"]:
-        options = {"choices": item.metadata["choices"]}
+    metavar = AXES if count == len(AXES) else METAVARS[kind]
+    words = {"choices": item.metadata["choices"]} if item.metadata["choices"] else {"metavar": metavar}
     text = item.metadata["help"] + ("" if item.default in (None, ()) else f" (default {item.default})")
-    group.add_argument(_flag(name), type=kind, nargs=count, default=default, help=text, **options)
+    group.add_argument(_flag(name), type=kind, nargs=count, default=default, help=text, **words)
 
 
 def job_given(args: argparse.Namespace) -> Job:
-    """The job of a new run.
-
-    Raises:
-        InputError: a value that its setting cannot have, or two budgets.
-    """
+    """The job of a new run; ``Job.from_dict`` says what it refuses."""
     return Job.from_dict({"version": 1, **settings_given(args)}, "metassl train")  # version 1 has the former names
 
 
@@ -64,7 +57,7 @@ def _flag(name: str) -> str:
 
 def _words(name: str) -> tuple[type, int | str | None]:
     """Of which type the words of a setting's option are, and how many there are, as argparse's ``nargs``."""
-    kind = typing.get_type_hints(Job)[name]
+    kind = SETTINGS[name].type
     if NoneType in typing.get_args(kind):
         kind = typing.get_args(kind)[0]
     if typing.get_origin(kind) is not tuple:
@@ -77,16 +70,7 @@ def add_roles(parser: argparse.ArgumentParser) -> None:
     """Add an option for every role of a case."""
     for role in ROLES:
         text = f"cases that are {role}: ids, patterns, a number of random labelled cases, or @FILE / @FILE.json:KEY"
-        words = {"nargs": "+", "metavar": "CASES", "help": text}
-        parser.add_argument(f"--{role}", dest="roles", default={}, action=_CasesOfRole, **words)
-
-
-class _CasesOfRole(argparse.Action):
-    """Collects the cases of every role, the role that was named last at the end."""
-
-    def __call__(self, parser, namespace, words, option=None) -> None:
-        role = self.option_strings[0].removeprefix("--")
-        namespace.roles = {other: cases for other, cases in namespace.roles.items() if other != role} | {role: words}
+        parser.add_argument(f"--{role}", dest=role, default=argparse.SUPPRESS, nargs="+", metavar="CASES", help=text)
 
 
 def source_and_roles(args: argparse.Namespace) -> tuple[Path, dict[str, list[str]]]:
@@ -95,11 +79,12 @@ def source_and_roles(args: argparse.Namespace) -> tuple[Path, dict[str, list[str
     Raises:
         InputError: SOURCE is missing.
     """
+    roles = {role: cases for role, cases in vars(args).items() if role in ROLES}  # in the order of the command line
     if args.source is not None:
-        return args.source, args.roles
-    for role, (*cases, last) in reversed(args.roles.items()):
+        return args.source, roles
+    for role, (*cases, last) in reversed(roles.items()):
         if cases and Path(last).exists():
-            return Path(last), {**args.roles, role: cases}
+            return Path(last), {**roles, role: cases}
     raise InputError(
         "metassl prepare needs SOURCE, the folder of the cases, and it must exist.",
         "Name it first: metassl prepare SOURCE --labelled CASES --out FILE",
