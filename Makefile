@@ -5,7 +5,7 @@
 # make bench    speed of the loss, training, inference and start-up; rewrites the tables of docs/benchmarks.md
 # make accuracy DATA=folder    accuracy of every method on real data, see docs/benchmarks.md
 # make lint    ruff only (a part of make test)
-# make clean    removes everything that make has made
+# make clean    removes .venv, build and demo
 # PYTHON=python3.12 chooses the interpreter; PIP_FLAGS is passed on to pip (for instance an index with CPU builds of torch).
 
 PYTHON ?= python3

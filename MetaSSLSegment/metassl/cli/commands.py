@@ -172,12 +172,10 @@ def _add_predict(commands) -> None:
     parser.add_argument("--roles", nargs="+", choices=ROLES, default=ROLES, metavar="ROLE", help=text)
     parser.add_argument("--no-regions", action="store_true", help="write no labelmap of the regions")
     parser.add_argument("--no-confidence", action="store_true", help="write no confidence volume")
-    parser.add_argument(
-        "--overlap", type=float, default=0.5, metavar="X", help="overlap of windows, 0 to <1 (default 0.5)"
-    )
-    text = "average over views mirrored along the axes of the training's --mirror-axes; slower, no effect without axes"
+    parser.add_argument("--overlap", type=float, default=0.5, metavar="X", help="overlap of windows (default 0.5)")
+    text = "average over mirrored views, along the axes that the model was trained with (train --mirror-axes); slower"
     parser.add_argument("--mirror", action="store_true", help=text)
-    parser.add_argument("--keep-largest", action="store_true", help="keep only each class's largest component")
+    parser.add_argument("--keep-largest", action="store_true", help="keep only the largest part of each class")
     add_setting(parser, "device", default="auto")
     add_setting(parser, "threads", default=0)
 

@@ -121,7 +121,7 @@ def _volumes_in(folder: Path) -> dict[str, Path]:
 def _match_names(predictions: Path, labels: Path, drawn: dict[str, Path]) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Case id -> prediction, in the order of the labels, and notes on what has no counterpart.
 
-    ``NAME_seg`` goes before ``NAME``, which may be the image; the regions and confidence beside it are no predictions.
+    ``NAME_seg`` takes precedence over ``NAME``, which may be the image; regions and confidence are no predictions.
     """
     files = _volumes_in(predictions)
     names = {case: next((case + e for e in (*ENDINGS, "") if case + e in files), None) for case in drawn}

@@ -45,7 +45,7 @@ def predict_files(
         model: a loaded model.
         inputs: image files, folders of images, folders of one DICOM series, or a dataset.json.
         out: folder for the results.
-        regions, confidence, overlap, mirror, keep_largest: see ``inference.predict_volume``.
+        regions, confidence, overlap, mirror, keep_largest: see ``predict_volume``.
         roles: which cases of a dataset.json to segment.
         progress: called with finished cases (a fraction of the current one counts), all cases, and the case's name.
         should_stop: asked after every window.
