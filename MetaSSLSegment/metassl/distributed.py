@@ -19,8 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .devices import choose_device, is_out_of_memory
-from .errors import MetaSSLError, OutOfMemoryError
+from .devices import choose_device
+from .errors import MetaSSLError, OutOfMemoryError, is_out_of_memory
 from .events import Reporter
 
 LONGEST_WAIT = timedelta(days=1)
@@ -183,17 +183,17 @@ def largest_over_ranks(*values: float) -> tuple[float, ...]:
     return tuple(largest.tolist())
 
 
-def own_device(name: str) -> torch.device:
+def own_device(name: str, warn: Callable[[str], None] = lambda text: None) -> torch.device:
     """The device of this rank: as named, but the GPUs of a machine are dealt out to its ranks.
 
     Raises:
         InputError: this machine has no such device, or fewer GPUs than ranks.
     """
     if world_size() == 1:
-        return choose_device(name)
+        return choose_device(name, warn)
     if name == "auto":
         name = on_first_rank(lambda: "cuda" if torch.cuda.is_available() else "cpu")
-    device = choose_device(f"cuda:{os.environ['LOCAL_RANK']}" if name.startswith("cuda") else name)
+    device = choose_device(f"cuda:{os.environ['LOCAL_RANK']}" if name.startswith("cuda") else name, warn)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     sum_over_ranks(torch.zeros(1, device=device))  # connects the GPUs while there is memory

@@ -49,6 +49,24 @@ class Stopped(MetaSSLError):
     exit_code = 130
 
 
+OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "allocate memory",
+    "alloc_failed",
+    "unable to find an engine",
+    "bad_alloc",
+)
+"""Words of torch (CPU, NVIDIA with cuBLAS and cuDNN, Apple; Linux, Windows) and SimpleITK for a lack of memory."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that the device or the machine has too little memory."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
 def first_few(items: Sequence[Any], most: int = 10) -> str:
     """The first items for a message, and how many more there are."""
     return ", ".join(map(str, items[:most])) + (f" and {len(items) - most} more" if len(items) > most else "")

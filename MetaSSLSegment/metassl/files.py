@@ -2,12 +2,16 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import DiskError, InputError
+
+PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds between attempts to replace a file that another program holds."""
 
 
 @contextmanager
@@ -27,7 +31,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _replace(temporary, path)
     except OSError as error:
         raise DiskError(
             f"Cannot write {path}: {error.strerror or error}.",
@@ -36,6 +40,18 @@ def replacing(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """os.replace that waits for a virus scanner, a synchronised folder or a reader to let go (on Windows)."""
+    for seconds in (*PATIENCE, None):
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if seconds is None:
+                raise
+            time.sleep(seconds)
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -84,19 +84,19 @@ def test_mirroring_only_where_asked():
 
 def test_sampling_positions_are_those_of_the_formula():
     """Offset from the crop's middle in voxels = matrix x offset from the patch's middle + elastic shift."""
-    patch, size, seeds = (8, 12, 10), (12, 15, 14), (3, 4)
-    augment = Augmentation(patch, (2.0, 1.0, 1.5), ("LR",))
-    grid = augment._grid(size, [np.random.default_rng(seed) for seed in seeds], torch.device("cpu"))
+    patch, size, spacing = (8, 12, 10), (12, 15, 14), np.array([2.0, 1.0, 1.5])
+    augment = Augmentation(patch, spacing, ("LR",))
+    drawn = [augment._draw(np.random.default_rng(seed), size) for seed in (3, 4)]
+    theta, shifts, _ = (torch.from_numpy(np.stack(values)).float() for values in zip(*drawn))
+    grid = augment._grid(theta, shifts)
     assert grid.shape == (2, *patch, 3)
-    for found, seed in zip(grid.double(), seeds):
+    for found, seed in zip(grid.double(), (3, 4)):
         random = np.random.default_rng(seed)
         matrix = augment._matrix(random)
-        shifts = random.normal(
-            0, ELASTIC_SHIFT * random.uniform(), (3, *(max(2, round(n / ELASTIC_CELL)) for n in patch))
-        )
-        field = functional.interpolate(
-            torch.from_numpy(shifts)[None], size=patch, mode="trilinear", align_corners=True
-        )[0]
+        nodes = [max(2, round(n / ELASTIC_CELL)) for n in patch]
+        in_voxels = np.reshape(ELASTIC_SHIFT / spacing, (1, 3, 1, 1, 1))  # 2 voxels of the finest axis, in mm
+        shifts = torch.from_numpy(random.normal(0, in_voxels * random.uniform(), (1, 3, *nodes)))
+        field = functional.interpolate(shifts, size=patch, mode="trilinear", align_corners=True)[0]
         offsets = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in patch], indexing="ij"))
         expected = np.einsum("ab,bkji->akji", matrix, offsets) + field.numpy()
         voxels = found.flip(-1).permute(3, 0, 1, 2).numpy() * np.reshape(size, (3, 1, 1, 1)) / 2

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from metassl.data.dataset import Case, Dataset, SegmentClass
@@ -16,6 +17,35 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         raise KeyError
     assert read_json(file) == {"n": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_file_that_another_program_holds_for_a_moment_is_replaced(tmp_path, monkeypatch):
+    replace, failures = os.replace, iter([True] * 3)
+
+    def held(source, target):
+        if next(failures, False):
+            raise PermissionError(13, "The process cannot access the file because it is being used by another process")
+        replace(source, target)
+
+    write_json(tmp_path / "a.json", {"n": 1})
+    monkeypatch.setattr(os, "replace", held)
+    write_json(tmp_path / "a.json", {"n": 2})
+    assert read_json(tmp_path / "a.json") == {"n": 2}
+
+
+def test_a_file_that_stays_held_is_a_disk_error(tmp_path, monkeypatch):
+    slept = []
+    monkeypatch.setattr("metassl.files.time.sleep", slept.append)
+
+    def held(source, target):
+        raise PermissionError(13, "used by another process")
+
+    write_json(tmp_path / "a.json", {"n": 1})
+    monkeypatch.setattr(os, "replace", held)
+    with pytest.raises(DiskError, match="used by another process"):
+        write_json(tmp_path / "a.json", {"n": 2})
+    assert read_json(tmp_path / "a.json") == {"n": 1}
+    assert 2 < sum(slept) < 10
 
 
 def test_a_full_disk_is_a_disk_error(tmp_path):

@@ -7,15 +7,17 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from metassl.crops.prefetching import Prefetcher
+from metassl.crops.sampling import CropSampler
 from metassl.data.dataset import Case, Dataset, SegmentClass
-from metassl.errors import InputError
+from metassl.errors import DiskError, InputError, Stopped
 from metassl.events import Reporter, read_events
 from metassl.inference.model import load_model
 from metassl.job import Job
@@ -261,7 +263,9 @@ def test_every_step_counts_alike_however_long_its_gradient(dataset, tmp_path, mo
             return scale ** next(steps) * loss, metrics
 
         monkeypatch.setattr(Objective, "forward", scaled)
-        run = started_run(dataset, tmp_path / f"run{scale}", iterations=4, method="supervised", precision="fp32")
+        run = started_run(
+            dataset, tmp_path / f"run{scale}", iterations=4, method="supervised", precision="fp32", seed=1
+        )
         train(run, Reporter(), lambda: False)
         weights = load_checkpoint(run.checkpoint_file, torch.device("cpu"))["method"]
         # biases before an instance normalisation have no gradient but rounding
@@ -288,12 +292,88 @@ def test_out_of_memory_shrinks_the_patch_and_goes_on(dataset, tmp_path, monkeypa
     assert any("Out of memory" in e["message"] for e in read_events(run.events_file, "warning"))
 
 
-def test_a_loss_that_is_not_finite_ends_with_advice(dataset, tmp_path, monkeypatch):
-    run = started_run(dataset, tmp_path / "run", iterations=50, precision="fp32")
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_loss_that_is_not_finite_ends_with_advice(precision, dataset, tmp_path, monkeypatch):
+    run = started_run(dataset, tmp_path / "run", iterations=50, method="supervised", precision=precision)
     monkeypatch.setattr("metassl.training.objective.dice_ce_loss", lambda p, *_: p.sum() * float("nan"))
     with pytest.raises(Exception, match="not finite") as caught:
         train(run, Reporter(), lambda: False)
     assert "learning-rate" in caught.value.hint
+
+
+def test_the_time_budget_is_what_a_person_waits(dataset, tmp_path, monkeypatch):
+    """Data that come slowly, checkpoints that take long, hold-out cases: all of it counts."""
+    crops = CropSampler.crops
+    monkeypatch.setattr(CropSampler, "crops", lambda self, step: time.sleep(0.4) or crops(self, step))
+    save = Trainer.save
+    monkeypatch.setattr(Trainer, "save", lambda self: time.sleep(0.3) or save(self))
+    monkeypatch.setattr("metassl.training.trainer.CHECKPOINT_SECONDS", 1)
+    run = started_run(dataset, tmp_path / "run", minutes=0.1, method="supervised")
+    begin = time.monotonic()
+    summary = train(run, Reporter(), lambda: False)
+    preparing = read_events(run.events_file, "start")[0]["time"] - (time.time() - (time.monotonic() - begin))
+    waited = time.monotonic() - begin - preparing
+    assert 5 < waited < 8
+    assert summary["seconds"] == pytest.approx(waited, abs=1)
+    assert read_events(run.events_file, "metrics")[-1]["seconds"] > 4
+
+
+def test_a_stop_is_heard_while_the_disk_hangs(dataset, tmp_path, monkeypatch):
+    crops = CropSampler.crops
+    monkeypatch.setattr(CropSampler, "crops", lambda self, step: (step > 1 and time.sleep(20)) or crops(self, step))
+    run = started_run(dataset, tmp_path / "run", minutes=5, method="supervised")
+    asked = []
+
+    def should_stop():
+        asked.append(time.monotonic())
+        return len(read_events(run.events_file, "metrics") if run.events_file.exists() else []) > 0 and len(asked) > 20
+
+    monkeypatch.setattr(Prefetcher, "close", lambda self: self._closed.set())  # its thread sleeps on
+    summary = train(run, Reporter(), should_stop)
+    assert summary["stopped"] and summary["iterations"] == 2 and summary["seconds"] < 15
+    assert max(b - a for a, b in pairwise(asked[-8:])) < 2
+
+
+def test_a_checkpoint_that_cannot_be_written_on_the_way_does_not_end_the_run(dataset, tmp_path, monkeypatch):
+    failures = iter([True, True])
+
+    def full(path, content):
+        if next(failures, False):
+            raise DiskError(f"Cannot write {path}: no space.")
+        save_checkpoint(path, content)
+
+    monkeypatch.setattr("metassl.training.trainer.save_checkpoint", full)
+    monkeypatch.setattr("metassl.training.trainer.CHECKPOINT_SECONDS", -1)
+    run = started_run(dataset, tmp_path / "run", iterations=4, method="supervised")
+    assert train(run, Reporter(), lambda: False)["iterations"] == 4
+    warnings = [e["message"] for e in read_events(run.events_file, "warning")]
+    assert len(warnings) == 2 and all("no space" in w and "tried again" in w for w in warnings)
+    assert load_checkpoint(run.checkpoint_file, torch.device("cpu"))["iteration"] == 4
+
+
+def test_hold_out_cases_that_do_not_fit_do_not_shrink_the_training(dataset, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+    monkeypatch.setattr("metassl.training.trainer.predict_labels", refuse)
+    run = started_run(dataset, tmp_path / "run", iterations=4, method="supervised")
+    summary = train(run, Reporter(), lambda: False)
+    assert summary["iterations"] == 4 and summary["hold_out"] is None
+    assert Plan.load(run.plan_file).patch == (16, 16, 16)
+    assert any("hold-out case" in e["message"] for e in read_events(run.events_file, "warning"))
+
+
+def test_a_stop_does_not_wait_for_the_end_of_a_hold_out_case(dataset, tmp_path, monkeypatch):
+    asked = []
+
+    def predict(*_, should_stop, **__):
+        asked.append(should_stop())
+        raise Stopped("Stopped while segmenting.")
+
+    monkeypatch.setattr("metassl.training.trainer.predict_labels", predict)
+    run = started_run(dataset, tmp_path / "run", iterations=8, method="supervised")
+    summary = train(run, Reporter(), lambda: bool(asked))
+    assert asked == [False] and summary["stopped"] and summary["iterations"] == 2
 
 
 def test_two_runs_do_not_share_a_folder(dataset, tmp_path):

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..data.dataset import IGNORE
+from ..devices import upload
 
 MARGIN = 1.25
 """Crops are read this much larger than the patch, so that rotated patches still see real voxels."""
@@ -37,8 +38,8 @@ class Augmentation:
 
     Args:
         patch: size of the result in voxels (k, j, i).
-        spacing: voxel spacing in mm (k, j, i); rotation and scaling happen in mm. Where it is anisotropic by more
-            than a factor of 3, patches rotate within the fine plane only.
+        spacing: voxel spacing in mm (k, j, i); rotation, scale and elastic shifts are in mm. Where it is anisotropic
+            by more than a factor of 3, patches rotate within the fine plane only.
         mirror: anatomical axes along which a crop is mirrored half of the time, of "LR", "PA", "IS".
     """
 
@@ -46,9 +47,10 @@ class Augmentation:
         self.patch = tuple(patch)
         self.spacing = np.asarray(spacing, dtype=float)
         self.mirror = [MIRROR_AXES[name] for name in mirror]
+        self.nodes = [max(2, round(n / ELASTIC_CELL)) for n in self.patch]
 
     def __call__(self, images: Tensor, labels: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Augment crops.
+        """Augment crops. All that is drawn reaches the device in one small transfer, which nobody waits for.
 
         Args:
             images: (N, C, k, j, i) float, crops of any one size.
@@ -58,33 +60,36 @@ class Augmentation:
         Returns:
             weak view, strong view: (N, C, *patch) float32; labels: (N, *patch) int64.
         """
-        randoms = [np.random.default_rng(seed) for seed in seeds]
-        images, labels = self._deform(images.float(), labels, randoms)
-        return self._weak(images, randoms), self._strong(images, randoms, seeds), labels
+        drawn = [self._draw(np.random.default_rng(seed), images.shape[2:]) for seed in seeds]
+        theta, shifts, factors = upload(images.device, *(np.stack(values) for values in zip(*drawn)))
+        images, labels = self._deform(images.float(), labels, self._grid(theta, shifts))
+        contrast, brightness, *strong = factors.view(len(seeds), -1, 1, 1, 1, 1).unbind(1)
+        resolutions = [float(row[RESOLUTION]) for _, _, row in drawn]
+        blurred = any(row[BLUR] for _, _, row in drawn)
+        return images * contrast + brightness, _strong(images, resolutions, blurred, *strong[1:], seeds), labels
 
-    def _deform(self, images: Tensor, labels: Tensor, randoms: list[np.random.Generator]) -> tuple[Tensor, Tensor]:
-        grid = self._grid(images.shape[2:], randoms, images.device)
+    def _draw(self, random: np.random.Generator, size: Sequence[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What makes one crop's views: affine matrix (3, 4) and elastic shifts (3, nodes) in grid_sample's convention
+        (i, j, k in [-1, 1]), and the factors of its intensities."""
+        matrix = self._matrix(random) * np.array(self.patch) / np.reshape(size, (3, 1))
+        shift = ELASTIC_SHIFT * self.spacing.min() / self.spacing  # as many mm along every axis
+        shifts = random.normal(0, np.reshape(shift, (3, 1, 1, 1)) * random.uniform(), (3, *self.nodes))
+        shifts *= 2 / np.reshape(size, (3, 1, 1, 1))
+        return np.pad(matrix[::-1, ::-1], ((0, 0), (0, 1))), shifts[::-1], _intensity_factors(random)
+
+    def _grid(self, theta: Tensor, shifts: Tensor) -> Tensor:
+        """(N, *patch, 3) sampling positions in the crop, in grid_sample's convention."""
+        grid = functional.affine_grid(theta, [len(theta), 1, *self.patch], align_corners=False)
+        field = functional.interpolate(shifts, size=self.patch, mode="trilinear", align_corners=True)
+        return grid.add_(field.permute(0, 2, 3, 4, 1))
+
+    @staticmethod
+    def _deform(images: Tensor, labels: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
         images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
         # shifted so that the zeros beyond the crop mean "ignore"
         shifted = labels.unsqueeze(1).float() - IGNORE
         shifted = functional.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
         return images, (shifted.squeeze(1) + IGNORE).round_().long()
-
-    def _grid(self, size: Sequence[int], randoms: list[np.random.Generator], device: torch.device) -> Tensor:
-        """(N, *patch, 3) sampling positions in the crop, in grid_sample's convention (i, j, k in [-1, 1]).
-
-        Made on the device, from one small matrix and one coarse field of shifts per crop.
-        """
-        matrices = torch.from_numpy(np.stack([self._matrix(r) for r in randoms])).float()
-        nodes = [max(2, round(n / ELASTIC_CELL)) for n in self.patch]
-        shifts = np.stack([r.normal(0, ELASTIC_SHIFT * r.uniform(), (3, *nodes)) for r in randoms])
-        # voxels of the patch to voxels of the crop, both between -1 and 1 along every axis
-        matrices = matrices * torch.tensor(self.patch) / torch.tensor(size).unsqueeze(1)
-        theta = functional.pad(matrices.flip(1, 2), (0, 1)).to(device)
-        grid = functional.affine_grid(theta, [len(randoms), 1, *self.patch], align_corners=False)
-        field = torch.from_numpy(shifts).float() * (2 / torch.tensor(size)).view(3, 1, 1, 1)
-        field = functional.interpolate(field.to(device), size=self.patch, mode="trilinear", align_corners=True)
-        return grid.add_(field.flip(1).permute(0, 2, 3, 4, 1))
 
     def _matrix(self, random: np.random.Generator) -> np.ndarray:
         """(3, 3) matrix from a patch's voxel offsets to a crop's voxel offsets."""
@@ -105,38 +110,54 @@ class Augmentation:
             matrix = rotation @ matrix
         return matrix * self.spacing[None, :] / self.spacing[:, None]
 
-    @staticmethod
-    def _weak(images: Tensor, randoms: list[np.random.Generator]) -> Tensor:
-        contrast = _per_crop(images, [r.uniform(0.9, 1.1) for r in randoms])
-        brightness = _per_crop(images, [r.normal(0, 0.05) for r in randoms])
-        return images * contrast + brightness
 
-    @staticmethod
-    def _strong(images: Tensor, randoms: list[np.random.Generator], seeds: Sequence[int]) -> Tensor:
-        def sometimes(random: np.random.Generator, probability: float, value: float, otherwise: float) -> float:
-            return value if random.random() < probability else otherwise
-
-        # low resolution, blur, noise, contrast, brightness, gamma: each crop draws all of them, some have no effect
-        factors = [sometimes(r, 0.25, r.uniform(0.5, 1), 1.0) for r in randoms]
-        result = torch.stack([_low_resolution(image, factor) for image, factor in zip(images, factors)])
-        result = _blur(result, _per_crop(images, [sometimes(r, 0.25, r.uniform(0, 0.6), 0.0) for r in randoms]))
-        result = result * _per_crop(images, [r.uniform(0.7, 1.4) for r in randoms])
-        result = result + _per_crop(images, [r.normal(0, 0.2) for r in randoms])
-        result = _gamma(
-            result, _per_crop(images, [sometimes(r, 0.5, math.exp(r.uniform(-0.4, 0.4)), 1.0) for r in randoms])
-        )
-        noise = torch.stack(
-            [
-                torch.randn(image.shape, generator=torch.Generator(image.device).manual_seed(seed), device=image.device)
-                for image, seed in zip(images, (int(s) % 2**63 for s in seeds))
-            ]
-        )
-        return result + noise * _per_crop(images, [sometimes(r, 0.5, r.uniform(0, 0.25), 0.0) for r in randoms])
+RESOLUTION, BLUR = 2, 3
+"""Where these are among a crop's factors."""
 
 
-def _per_crop(images: Tensor, values: Sequence[float]) -> Tensor:
-    """One number per crop, broadcastable to (N, C, k, j, i)."""
-    return torch.tensor(values, dtype=images.dtype, device=images.device).view(-1, 1, 1, 1, 1)
+def _intensity_factors(random: np.random.Generator) -> np.ndarray:
+    """Of the weak view: contrast, brightness; of the strong one: resolution, blur, contrast, brightness, gamma, noise.
+
+    Every crop draws all of them; some have no effect.
+    """
+
+    def sometimes(probability: float, value: float, otherwise: float) -> float:
+        return value if random.random() < probability else otherwise
+
+    return np.array(
+        [
+            random.uniform(0.9, 1.1),
+            random.normal(0, 0.05),
+            sometimes(0.25, random.uniform(0.5, 1), 1.0),
+            sometimes(0.25, random.uniform(0, 0.6), 0.0),
+            random.uniform(0.7, 1.4),
+            random.normal(0, 0.2),
+            sometimes(0.5, math.exp(random.uniform(-0.4, 0.4)), 1.0),
+            sometimes(0.5, random.uniform(0, 0.25), 0.0),
+        ]
+    )
+
+
+def _strong(
+    images: Tensor,
+    resolutions: Sequence[float],
+    blurred: bool,
+    blur: Tensor,
+    contrast: Tensor,
+    brightness: Tensor,
+    gamma: Tensor,
+    noise: Tensor,
+    seeds: Sequence[int],
+) -> Tensor:
+    result = torch.stack([_low_resolution(image, factor) for image, factor in zip(images, resolutions)])
+    if blurred:
+        result = _blur(result, blur)
+    result = _gamma(result * contrast + brightness, gamma)
+    random = [
+        torch.randn(image.shape, generator=torch.Generator(image.device).manual_seed(seed), device=image.device)
+        for image, seed in zip(images, (int(s) % 2**63 for s in seeds))
+    ]
+    return result + torch.stack(random) * noise
 
 
 def _low_resolution(image: Tensor, factor: float) -> Tensor:
@@ -149,8 +170,6 @@ def _low_resolution(image: Tensor, factor: float) -> Tensor:
 
 def _blur(images: Tensor, weight: Tensor) -> Tensor:
     """Mix every voxel with its neighbours on each axis, by a weight of 0 (none) to 1 (mean of three)."""
-    if not weight.any():
-        return images
     for axis in (2, 3, 4):
         size = images.shape[axis]
         index = torch.arange(size, device=images.device)

@@ -16,17 +16,25 @@ class Prefetcher:
         first: number of the first step.
         depth: how many steps to read ahead.
         pin: copy into page-locked memory, for a GPU.
+        patience: seconds after which None comes in place of crops that are not there yet, so that a stop or the end of
+            the budget is noticed while a disk is slow; None waits for them.
     """
 
-    def __init__(self, sampler: CropSampler, first: int, depth: int = 3, pin: bool = False):
+    def __init__(
+        self, sampler: CropSampler, first: int, depth: int = 3, pin: bool = False, patience: float | None = None
+    ):
+        self._patience = patience
         self._queue: queue.Queue = queue.Queue(depth)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(sampler, first, pin), name="crops", daemon=True)
         self._thread.start()
 
-    def __iter__(self) -> Iterator[Crops]:
+    def __iter__(self) -> Iterator[Crops | None]:
         while True:
-            item = self._queue.get()
+            try:
+                item = self._queue.get(timeout=self._patience)
+            except queue.Empty:
+                item = None
             if isinstance(item, Exception):
                 raise item
             yield item

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..crops.augmentation import MIRROR_AXES
 from ..data.images import image_like
-from ..devices import autocast, inference_precision, is_out_of_memory
-from ..errors import OutOfMemoryError, Stopped
+from ..devices import autocast, inference_precision
+from ..errors import OutOfMemoryError, Stopped, is_out_of_memory
 from ..networks.instance_norm import move_to_device
 from ..planning.plan import Plan
 from ..planning.preprocessing import to_grid
@@ -113,11 +113,20 @@ def predict_volume(
 
 
 def predict_labels(
-    method: Method, array: np.ndarray, plan: Plan, device: torch.device, precision: torch.dtype
+    method: Method,
+    array: np.ndarray,
+    plan: Plan,
+    device: torch.device,
+    precision: torch.dtype,
+    should_stop: Callable[[], bool] | None = None,
 ) -> np.ndarray:
-    """Class indices (k, j, i) of network input (channels, k, j, i) on the network's own grid."""
+    """Class indices (k, j, i) of network input (channels, k, j, i) on the network's own grid.
+
+    Raises:
+        Stopped: ``should_stop``, asked before every window, said so.
+    """
     method.eval()
-    predict = _pass(method, False, device, precision)
+    predict = _pass(method, False, device, precision, should_stop=should_stop)
     slabs = blend_windows(predict, torch.from_numpy(array), plan.patch, 0.5, device)
     return _joined(map(decide_voxels, slabs), array.shape[1])["label"].numpy()
 

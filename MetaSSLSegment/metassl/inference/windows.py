@@ -14,7 +14,7 @@ from monai.data.utils import compute_importance_map, dense_patch_slices
 from torch import Tensor
 from torch.nn import functional
 
-from ..devices import is_out_of_memory
+from ..errors import is_out_of_memory
 
 SLAB_PLANES = 8
 """Planes that are handed on together; what is computed from them stays small."""

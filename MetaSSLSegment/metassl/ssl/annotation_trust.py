@@ -38,12 +38,12 @@ class AnnotationTrust(nn.Module):
 
     def forward(self, cases: Sequence[int], ramp: float) -> Tensor:
         """(n,) factors, 0.1 to 1, of the labelled cases with these numbers; 1 where nothing is known yet."""
+        # without a question to the device, for whose answer the CPU would have to wait
         smaller, larger = self.voxels[1:].aminmax(dim=0)
         agreement, seen = self.dice() * smaller / larger.clamp(min=1e-9), larger > 0
-        if not seen.any():
-            return torch.ones(len(cases), device=seen.device)
-        enough = BELIEVED * agreement[seen].quantile(BEST).clamp(min=1e-9)
-        return (agreement / enough).clamp(max=1).pow(POWER * ramp).clamp(min=LEAST).where(seen, 1)[list(cases)]
+        enough = BELIEVED * agreement.where(seen, torch.nan).nanquantile(BEST).clamp(min=1e-9)
+        factors = (agreement / enough).clamp(max=1).pow(POWER * ramp).clamp(min=LEAST).where(seen, 1)
+        return torch.stack([factors[case] for case in cases])
 
     def dice(self) -> Tensor:
         """(cases,) running Dice of annotation and prediction; 0 where nothing is known yet."""
@@ -66,6 +66,7 @@ class AnnotationTrust(nn.Module):
             predicted = prediction.label[: len(labels)]
             found = counted & (predicted > 0)
             sizes = [v.flatten(1).sum(1) for v in (annotated & (predicted == labels), annotated, found)]
-            now.index_add_(1, torch.tensor(cases, device=now.device), torch.stack(sizes).to(now))
+            for case, found in zip(cases, torch.stack(sizes).to(now).unbind(1)):
+                now[:, case] += found
         now = sum_over_ranks(now)
         self.voxels.copy_(torch.where(now[1:].sum(0) > 0, self.voxels.lerp(now, 0.1), self.voxels))

@@ -1,9 +1,12 @@
 """How much of a run's budget is spent, and the learning rate and loss weights that follow from it."""
 
 import math
+import time
 
 from ..job import Job
 
+LEAST_TRAINING = 0.8
+"""At least this share of a time budget is for training, however long its end may take."""
 WARM_UP = 0.02
 """Share of the budget over which the learning rate rises linearly."""
 
@@ -11,21 +14,34 @@ WARM_UP = 0.02
 class Budget:
     """Steps and seconds of a run.
 
+    Seconds are what a person waits once training has begun: waiting for data, checkpoints and hold-out cases count.
+
     Attributes:
         iteration: finished steps.
-        seconds: training time so far.
+        seconds: so far, as of the last ``look``.
+        reserve: seconds that saving the model and measuring hold-out cases will take at the end.
     """
 
     def __init__(self, job: Job):
         self.job = job
         self.iteration = 0
         self.seconds = 0.0
+        self.reserve = 0.0
+        self._looked: float | None = None
+
+    def look(self) -> float:
+        """Look at the clock; returns the seconds so far. The first look starts it."""
+        now = time.monotonic()
+        self.seconds += now - (now if self._looked is None else self._looked)
+        self._looked = now
+        return self.seconds
 
     def spent(self) -> float:
         """Share of the budget that is spent, 0 to 1 and above."""
         if self.job.iterations is not None:
             return self.iteration / self.job.iterations
-        return self.seconds / (60 * self.job.minutes)
+        whole = 60 * self.job.minutes
+        return self.seconds / max(whole - self.reserve, LEAST_TRAINING * whole)
 
     def seconds_left(self) -> float | None:
         """Training time left, None before the first step."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..data.dataset import SegmentClass
 from ..data.overlap import dice_per_class
+from ..errors import is_out_of_memory
 from ..events import Reporter
 from ..planning.preprocessing import CachedCase
 
@@ -28,11 +29,13 @@ class HoldOut:
 
     Attributes:
         result: Dice per class and mean, and number of cases, of the newest measurement; None before.
+        seconds: that measuring all cases takes, by the newest measurement.
     """
 
     def __init__(self, cases: Sequence[CachedCase], classes: Sequence[SegmentClass], reporter: Reporter):
         self.cases, self.classes, self.reporter = cases, classes, reporter
         self.result: dict[str, Any] | None = None
+        self.seconds = 0.0
         self._passed = 0
 
     def skip_to(self, spent: float) -> None:
@@ -49,27 +52,35 @@ class HoldOut:
         self,
         predict: Callable[[np.ndarray], np.ndarray],
         iteration: int,
-        should_stop: Callable[[], bool],
         most_seconds: float = math.inf,
     ) -> None:
         """Measure Dice per class and its mean over classes and cases.
 
-        Given up, until the end of the training, when it turns out to take longer than ``most_seconds``.
+        Given up, until the end of the training, when it turns out to take longer than ``most_seconds``, or more memory
+        than there is: the training's own patch must not become smaller for it.
 
         Args:
             predict: from network input (channels, k, j, i) float32 to class indices (k, j, i).
             iteration: finished steps, for the report.
-            should_stop: asked before every case.
             most_seconds: see above.
+
+        Raises:
+            Stopped: of ``predict``.
         """
         begin, scores = time.monotonic(), []
         for number, case in enumerate(self.cases):
-            if should_stop():
-                return
             self.reporter.progress("hold-out", number, len(self.cases), case.id)
-            predicted = predict(np.asarray(case.image(), dtype=np.float32))
+            try:
+                predicted = predict(np.asarray(case.image(), dtype=np.float32))
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.skip_to(1)
+                self.reporter.warning(f"Not enough memory to measure the hold-out case {case.id}; training continues.")
+                return
             scores.append(dice_per_class(predicted, np.asarray(case.label()), len(self.classes)))
-            if (time.monotonic() - begin) / len(scores) * len(self.cases) > most_seconds:
+            self.seconds = (time.monotonic() - begin) / len(scores) * len(self.cases)
+            if self.seconds > most_seconds:
                 self.skip_to(1)
                 self.reporter.info("Measuring the hold-out cases takes long; it waits for the end of the training.")
                 return

@@ -13,9 +13,9 @@ import torch
 
 from ..data.checking import check_dataset
 from ..data.dataset import Dataset
-from ..devices import describe_device, is_out_of_memory
+from ..devices import describe_device
 from ..distributed import SilentReporter, announce_failure, is_first, on_first_rank, own_device
-from ..errors import InputError, OutOfMemoryError
+from ..errors import InputError, OutOfMemoryError, is_out_of_memory
 from ..events import Reporter
 from ..job import Job
 from ..planning.plan import Plan
@@ -47,7 +47,7 @@ def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -
     reporter.keep_in(run.path)
     if job.threads:
         torch.set_num_threads(job.threads)
-    device = own_device(job.device)
+    device = own_device(job.device, reporter.warning)
     reporter.info(f"Device: {describe_device(device)}")
     dataset, plan, cases = on_first_rank(prepare_data, run, job, dataset, device, reporter, should_stop)
     while True:

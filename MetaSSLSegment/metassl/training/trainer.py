@@ -4,7 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..crops.sampling import Crops, CropSampler
 from ..data.dataset import Dataset
 from ..devices import autocast, choose_precision, describe_device
 from ..distributed import is_first, largest_over_ranks, on_first_rank, rank, sum_gradients, world_size
-from ..errors import InputError, MetaSSLError
+from ..errors import DiskError, InputError, MetaSSLError, Stopped
 from ..events import Reporter, duration, read_events
 from ..files import write_text
 from ..inference.model import save_model
@@ -38,6 +38,8 @@ from .reports import Reports
 from .run_folder import RunFolder
 
 CHECKPOINT_SECONDS = 60
+PATIENCE = 0.5
+"""Seconds after which a stop and the budget are looked at although no crops have come."""
 GRADIENT_NORM = 0.12
 """Every step's gradient is cut to this length. Nearly all are longer: without it the large ones of the first steps stay
 in AdamW's memory of squares and make the steps of the whole run smaller; see docs/benchmarks.md."""
@@ -66,8 +68,12 @@ class Trainer:
         self.method = move_to_device(build_method(job.method, plan.network, job.ema_decay), device)
         self.objective = Objective(job, plan, len(self.cases["labelled"])).to(device)
         self.optimizer = torch.optim.AdamW(
-            self.method.trained_parameters(), lr=job.learning_rate, weight_decay=job.weight_decay
+            self.method.trained_parameters(),
+            lr=job.learning_rate,
+            weight_decay=job.weight_decay,
+            fused=device.type == "cuda" or None,  # also asks the GPU one question less under fp16's scaler
         )
+        torch.backends.cudnn.benchmark = True  # all patches have one size
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
         supervised = job.method == "supervised"
         self.sampler = CropSampler(
@@ -83,27 +89,33 @@ class Trainer:
         self.reports = Reports(reporter, job, self.budget, self.cases)
         self.hold_out = HoldOut(self.cases["hold-out"], dataset.classes, reporter)
         self.diverged = 0
+        self.saving_seconds = 0.0
         self.last_checkpoint = time.monotonic()
         self.resume()
 
     def run_to_end(self, should_stop: Callable[[], bool]) -> dict[str, Any]:
         """The training loop."""
         self.reports.start(self.device, self.precision)
-        with closing(Prefetcher(self.sampler, self.budget.iteration, pin=self.device.type == "cuda")) as batches:
+        with closing(self.prefetcher()) as batches:
             for crops in batches:
-                stop, self.budget.seconds = largest_over_ranks(should_stop(), self.budget.seconds)
+                stop, self.budget.seconds = largest_over_ranks(should_stop(), self.budget.look())
                 if stop or self.budget.spent() >= 1:
                     break
-                begin = time.monotonic()
+                if crops is None:
+                    continue
                 metrics = self.step(crops)
-                self.budget.seconds += time.monotonic() - begin
                 if is_first():
                     self.reports.step(metrics, self.objective.heterogeneous.thresholds)
                 if time.monotonic() - self.last_checkpoint > CHECKPOINT_SECONDS:
-                    self.save()
+                    self.save_on_the_way()
                 if self.hold_out.is_due(self.budget.spent()):
                     self.measure_hold_out(should_stop, MOST_SHARE * self.budget.seconds / self.budget.spent())
         return self.finish(should_stop)
+
+    def prefetcher(self) -> Prefetcher:
+        """The crops from this step on; several ranks must make the same number of turns, so they wait for theirs."""
+        patience = None if world_size() > 1 else PATIENCE
+        return Prefetcher(self.sampler, self.budget.iteration, pin=self.device.type == "cuda", patience=patience)
 
     def step(self, crops: Crops) -> dict[str, Tensor]:
         """One optimiser step; returns what to report of it, still on the device."""
@@ -127,15 +139,17 @@ class Trainer:
         return metrics
 
     def update(self) -> None:
-        """Step the optimiser, unless the gradient is not finite (fp16's scaler sees to that itself)."""
+        """Step the optimiser, unless the gradient is not finite.
+
+        That is the one question that a step asks the device. Under fp16 some such steps are usual: at each the scaler
+        halves its factor, until one fits. More of them than it has halvings mean divergence there too.
+        """
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.method.trained_parameters(), GRADIENT_NORM)
-        if self.scaler.is_enabled() or torch.isfinite(norm):
-            self.diverged = 0
+        if finite := bool(torch.isfinite(norm)):
             self.scaler.step(self.optimizer)
-            self.scaler.update()
-            return
-        self.diverged += 1
+        self.scaler.update()
+        self.diverged = 0 if finite else self.diverged + 1
         if self.diverged >= DIVERGED_STEPS:
             raise MetaSSLError(
                 f"Training diverged at step {self.budget.iteration}: the loss is not finite.",
@@ -144,9 +158,27 @@ class Trainer:
 
     def measure_hold_out(self, should_stop: Callable[[], bool], *limits: float) -> None:
         """Dice of the hold-out cases; the other ranks wait for the first one in their next step."""
-        if is_first():
-            predict = partial(predict_labels, self.method, plan=self.plan, device=self.device, precision=self.precision)
-            self.hold_out.measure(predict, self.budget.iteration, should_stop, *limits)
+        if not is_first():
+            return
+        predict = partial(
+            predict_labels,
+            self.method,
+            plan=self.plan,
+            device=self.device,
+            precision=self.precision,
+            should_stop=should_stop,
+        )
+        with suppress(Stopped):
+            self.hold_out.measure(predict, self.budget.iteration, *limits)
+        self.budget.reserve = self.saving_seconds + self.hold_out.seconds
+
+    def save_on_the_way(self) -> None:
+        """Write the checkpoint; when that fails now, a later one may succeed."""
+        try:
+            self.save()
+        except DiskError as error:
+            self.last_checkpoint = time.monotonic()
+            self.reporter.warning(f"{error} Training continues; the checkpoint is tried again in a minute.")
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -162,8 +194,11 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "hold_out": self.hold_out.result,
         }
+        begin = time.monotonic()
         save_checkpoint(self.run.checkpoint_file, content)
         self.last_checkpoint = time.monotonic()
+        self.saving_seconds = 2 * (self.last_checkpoint - begin)  # at the end the model follows
+        self.budget.reserve = self.saving_seconds + self.hold_out.seconds
         self.reporter.event("checkpoint", iteration=self.budget.iteration, seconds=round(self.budget.seconds, 2))
 
     def resume(self) -> None:
@@ -193,6 +228,7 @@ class Trainer:
         self.save()
         if complete and self.cases["hold-out"]:
             self.measure_hold_out(should_stop)
+        budget.look()
         if budget.iteration and is_first():
             save_model(
                 self.run.model,
