@@ -189,7 +189,7 @@ def _predict(args: argparse.Namespace, reporter: Reporter) -> None:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = choose_device(args.device)
+    device = choose_device(args.device, reporter.warning)
     model = load_model(args.model, device)
     reporter.info(f"Device: {describe_device(device)}")
     with stop_requests(args.events) as should_stop:
