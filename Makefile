@@ -1,10 +1,12 @@
 # make demo    the main job on sample data: train, segment, evaluate (DATA=folder for real data)
-# make test    all tests but the slow ones (make test-slow: only those; make test-all: both)
+# make test    lint and all tests but the slow ones (make test-slow: only those; make test-all: both)
 # make package SLICER_VERSION=5.12    the archive for "Install from file" in the Extensions Manager of that Slicer
-# make screenshots    the pictures of the README, from the module's panel on the sample
+# make screenshots    the pictures of the README, taken from the module's panel with the sample
 # make bench    speed of the loss, training, inference and start-up; rewrites the tables of docs/benchmarks.md
-# make lint, make accuracy DATA=folder, make clean
-# PYTHON=python3.12 chooses the interpreter, PIP_FLAGS is handed to pip (such as an index with CPU builds of torch).
+# make accuracy DATA=folder    accuracy of every method on real data, see docs/benchmarks.md
+# make lint    ruff only (a part of make test)
+# make clean    removes .venv, build and demo
+# PYTHON=python3.12 chooses the interpreter; PIP_FLAGS is passed on to pip (for instance an index with CPU builds of torch).
 
 PYTHON ?= python3
 PIP_FLAGS ?=

@@ -23,6 +23,7 @@ VOCABULARY = {
     "Dataset": "data.dataset",
     "SegmentClass": "data.dataset",
     "unique_names": "data.dataset",
+    "GEOMETRY_REMEDIES": "data.geometry",
     "geometry_problem": "data.geometry",
 }
 """Name -> module of what the Slicer side uses: free of torch, SimpleITK and MONAI."""

@@ -72,11 +72,11 @@ class Job:
     loss: str = setting(
         "method",
         "metassl",
-        "how they are compared on unlabelled crops: MetaSSL, or the method's own loss",
+        "how the two predictions are compared on unlabelled crops: MetaSSL loss, or the method's own loss",
         choices=("metassl", "own"),
     )
     consistency: float = setting("method", 1.0, "final weight of the unlabelled loss (lambda_max)", low=0.0)
-    ramp: float = setting("method", 0.6, "share of the budget over which that weight rises", low=0.0, high=1.0)
+    ramp: float = setting("method", 0.6, "share of the budget until --consistency is reached", low=0.0, high=1.0)
     region_weights: str = setting(
         "MetaSSL loss",
         "mild",
@@ -87,7 +87,7 @@ class Job:
     reduction: str = setting(
         "MetaSSL loss",
         "voxel",
-        "divide the weighted sum by the number of voxels, or every region's share by that region's own",
+        "divide the weighted loss by the number of all voxels, or that of each region by the region's own number",
         choices=("voxel", "region"),
     )
     partition: str = setting(

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from metassl.data.dataset import Dataset
 from metassl.data.images import read_image
-from metassl.evaluation.evaluate import evaluate_case
+from metassl.evaluation.metrics import evaluate_case
 from metassl.regions import REGIONS
 
 

@@ -1,16 +1,22 @@
+import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
 from metassl import __version__
-from metassl.cli.main import build_parser, explain, main, stop_requests
+from metassl.cli.main import build_parser, explain, main
+from metassl.cli.options import job_given
+from metassl.cli.stopping import stop_requests
+from metassl.data.dataset import Dataset
 from metassl.errors import DiskError, InputError, OutOfMemoryError
-from metassl.job import Job
+from metassl.job import GROUPS, RENAMED, Job
 from volumes import label, write
 
 COMMANDS = ("sample", "prepare", "check", "train", "predict", "evaluate", "info")
@@ -39,7 +45,7 @@ def test_help_explains_without_loading_anything_heavy(command):
 
 
 def test_every_setting_is_an_option_with_its_explanation():
-    text = metassl("train", "--help", env={"COLUMNS": "200", "PATH": ""}).stdout
+    text = metassl("train", "--help", env={**os.environ, "COLUMNS": "200"}).stdout
     for item in fields(Job):
         assert f"--{item.name.replace('_', '-')}" in text
         assert " ".join(item.metadata["help"].split()) in " ".join(text.split())
@@ -57,6 +63,55 @@ def test_settings_reach_the_job():
         ["LR", "IS"],
     )
     assert (args.minutes, args.seed) == (0.5, 7) and not hasattr(args, "iterations")
+
+
+def job_of(options):
+    return job_given(build_parser().parse_args(["train", "d.json", "--out", "r", *options.split()]))
+
+
+def test_help_has_the_settings_in_groups_and_hides_the_names_of_before():
+    text = metassl("train", "--help").stdout
+    places = [text.index(f"\n{group}:\n") for group in GROUPS]
+    assert places == sorted(places) and GROUPS[-1] == "expert"
+    ends = [*places[1:], len(text)]
+    for item in fields(Job):
+        group = GROUPS.index(item.metadata["group"])
+        assert f"\n  --{item.name.replace('_', '-')} " in text[places[group] : ends[group]], item.name
+    assert not any(f"--{name} " in text for name in RENAMED)
+
+
+@pytest.mark.parametrize(
+    ("former", "present"),
+    [
+        ("--weights paper", "--region-weights paper"),
+        ("--normalisation region", "--reduction region"),
+        ("--mirror LR IS", "--mirror-axes LR IS"),
+        ("--annotations judged", "--annotation-trust on"),
+        ("--annotations alike", "--annotation-trust off"),
+        ("--ema 0.9", "--ema-decay 0.9"),
+    ],
+)
+def test_options_of_before_are_still_understood(former, present):
+    assert job_of(former) == job_of(present) and (former.endswith("judged") or job_of(former) != Job())
+
+
+def test_an_unknown_value_of_an_option_of_before_is_refused():
+    with pytest.raises(InputError, match="region_weights is 'heavy'; use one of mild, paper, released-code"):
+        job_of("--weights heavy")
+
+
+def test_sizes_and_spacings_are_given_as_people_think():
+    """Right-left first, as Slicer shows them, where the job has array order: so is every setting of three numbers."""
+    triples = [item.name for item in fields(Job) if re.search(r"tuple\[(int|float), \1, \1\]", str(item.type))]
+    assert triples == ["patch", "spacing"]
+    for name in triples:
+        assert getattr(job_of(f"--{name} 16 24 32"), name) == (32, 24, 16)
+        assert f"--{name} I J K" in metassl("train", "--help").stdout
+
+
+def test_bare_metassl_explains_itself():
+    result = metassl()
+    assert result.returncode == 0 and result.stdout == metassl("--help").stdout and result.stderr == ""
 
 
 def test_version():
@@ -86,6 +141,40 @@ def test_prepare_and_check_from_the_command_line(tmp_path):
     *_, report, error = map(json.loads, events)
     assert report["event"] == "report" and report["excluded"] == ["sample_000"] and "sample_001" in report["measured"]
     assert error["event"] == "error" and error["code"] == 2
+
+
+@pytest.fixture
+def three_cases(tmp_path, monkeypatch):
+    """The current folder has a folder SOURCE with three labelled cases."""
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        write(Path("SOURCE", "images", f"{name}.nrrd"), np.zeros((6, 6, 6)))
+        write(Path("SOURCE", "labels", f"{name}.nrrd"), label(1))
+
+
+ORDERS = list(itertools.permutations(("SOURCE", "--labelled a b", "--hold-out c", "--out d.json")))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_no_role_swallows_the_source(order, three_cases):
+    assert main(["prepare", *" ".join(order).split()]) == 0
+    assert {case.id: case.role for case in Dataset.load("d.json").cases} == {
+        "a": "labelled",
+        "b": "labelled",
+        "c": "hold-out",
+    }
+
+
+@pytest.mark.parametrize("words", ["", "--labelled a b", "--labelled a b NO-SUCH-FOLDER", "--labelled SOURCE"])
+def test_a_missing_source_is_said(words, three_cases, capsys):
+    assert main(["prepare", *words.split(), "--out", "d.json"]) == 2
+    assert "metassl prepare needs SOURCE" in capsys.readouterr().err and not Path("d.json").exists()
+
+
+def test_of_several_paths_the_one_behind_the_last_role_is_the_source(three_cases):
+    Path("b").mkdir()  # as where the current folder holds a folder for every case
+    assert main(["prepare", "--labelled", "a", "b", "--hold-out", "c", "SOURCE", "--out", "d.json"]) == 0
+    assert len(Dataset.load("d.json").with_role("labelled")) == 2
 
 
 @pytest.mark.parametrize(
@@ -147,7 +236,7 @@ def test_a_missing_package_is_said(tmp_path):
 
 
 def test_a_defect_shows_its_traceback(monkeypatch):
-    monkeypatch.setattr("metassl.cli.main.Dataset.load", lambda _: 1 / 0)
+    monkeypatch.setattr("metassl.cli.commands.Dataset.load", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["check", "d.json"])
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from metassl import distributed
-from metassl.cli.main import stop_requests
+from metassl.cli.stopping import stop_requests
 from metassl.crops.sampling import CropSampler
 from metassl.data.dataset import IGNORE, Case, Dataset, SegmentClass
 from metassl.errors import DiskError, InputError

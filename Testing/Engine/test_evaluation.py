@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from metassl.data.dataset import IGNORE, Case, Dataset, SegmentClass
 from metassl.errors import InputError
-from metassl.evaluation.evaluate import Evaluation, evaluate_case, evaluate_folder
+from metassl.evaluation.evaluate import Evaluation, evaluate_folder
+from metassl.evaluation.metrics import evaluate_case
 from volumes import write
 
 ONE = (SegmentClass("one", 1, (1, 1, 1)),)
@@ -22,7 +23,7 @@ def test_equal_masks():
     label = cube((4, 4, 4), (9, 9, 9))
     (found,) = evaluate_case("a", label, label, ONE, (2, 1, 1))
     assert (found.dice, found.hd95, found.assd, found.volume_difference_ml) == (1, 0, 0, 0)
-    assert found.reference_ml == pytest.approx(125 * 2 / 1000)
+    assert found.label_ml == pytest.approx(125 * 2 / 1000)
 
 
 def test_a_plate_moved_by_two_thick_slices():

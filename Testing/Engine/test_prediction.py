@@ -12,7 +12,9 @@ from metassl.errors import InputError, Stopped
 from metassl.inference.model import load_model, save_model
 from metassl.inference.volume import VolumePrediction
 from metassl.job import Job
-from metassl.prediction.predict import find_cases, measure_prediction, predict_files
+from metassl.prediction.cases import find_cases
+from metassl.prediction.measures import measure_prediction
+from metassl.prediction.predict import predict_files
 from metassl.ssl.methods import build_method
 from volumes import write, write_dicom
 

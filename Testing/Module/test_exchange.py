@@ -203,7 +203,7 @@ def test_what_cannot_be_exported_is_refused_with_a_remedy(tmp_path):
     matrix = np.eye(4)
     matrix[0, 2] = 0.4
     transformUnder(sheared, matrix)
-    with pytest.raises(ExportError, match="axes of sheared are not at right angles"):
+    with pytest.raises(ExportError, match="sheared has axes that are not at right angles"):
         CaseExporter().exportVolume(sheared, tmp_path / "a.nrrd")
     assert not (tmp_path / "a.nrrd").exists()
     (tmp_path / "file").write_text("")

@@ -4,6 +4,7 @@ import numpy as np
 import SimpleITK as sitk
 import slicer
 import vtk
+from metassl import GEOMETRY_REMEDIES, geometry_problem
 from slicer.i18n import tr as _
 from vtk.util.numpy_support import vtk_to_numpy
 
@@ -94,12 +95,13 @@ class CaseExporter:
             toWorld = vtk.vtkMatrix4x4()
             volumeNode.GetParentTransformNode().GetMatrixTransformToWorld(toWorld)
             vtk.vtkMatrix4x4.Multiply4x4(toWorld, matrix, matrix)
-        if not isRightAngled(slicer.util.arrayFromVTKMatrix(matrix)[:3, :3]):
+        axes = slicer.util.arrayFromVTKMatrix(matrix)
+        spacing = np.linalg.norm(axes[:3, :3], axis=0)
+        problem = geometry_problem(spacing, axes[:3, :3] / np.maximum(spacing, 1e-300), axes[:3, 3])
+        if problem is not None:
+            code, text = problem
             raise ExportError(
-                _(
-                    "The axes of {name} are not at right angles (gantry tilt, or a transform that shears). Resample it "
-                    "with the module Resample Scalar/Vector/DWI Volume first."
-                ).format(name=name)
+                _("{name} has {problem}.").format(name=name, problem=text) + " " + GEOMETRY_REMEDIES[code]
             )
         copy = slicer.vtkMRMLScalarVolumeNode()
         copy.SetName(name)
@@ -125,12 +127,6 @@ class CaseExporter:
             raise ExportError(
                 _("{path} cannot be written. Check the folder and the free disk space.").format(path=path)
             ) from error
-
-
-def isRightAngled(axes):
-    """Whether the index axes, the columns of a 3x3 matrix, stand at right angles, as image files need it."""
-    lengths = np.linalg.norm(axes, axis=0)
-    return lengths.min() > 0 and np.allclose((axes / lengths).T @ (axes / lengths), np.eye(3), atol=1e-4)
 
 
 def _maskOf(segmentationNode, segmentID, grid):

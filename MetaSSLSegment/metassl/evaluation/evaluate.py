@@ -1,13 +1,7 @@
-"""Predictions against labels: Dice, HD95, ASSD and volume difference per case and class. The metrics are MONAI's.
-
-Empty structures: where neither prediction nor label has the class, Dice is 1 and both distances are 0. Where only one
-has it, Dice is 0 and the distances are undefined: they are left empty, counted, and do not enter the means.
-"""
+"""Folders of predictions against labels: the metrics of every case and class, and their means over the cases."""
 
 import csv
-import math
 import statistics
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,83 +9,18 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-import torch
-from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 
-from ..data.dataset import COLOURS, IGNORE, Dataset, SegmentClass
+from ..data.dataset import COLOURS, Dataset, SegmentClass
 from ..data.images import is_image_file, read_image, same_geometry, stem
-from ..data.overlap import dice_per_class
 from ..data.reading import read_label
 from ..errors import InputError, first_few
 from ..files import replacing, write_json
+from .metrics import CaseMetrics, evaluate_case
 
+TITLES = {"dice": "Dice", "hd95": "HD95 mm", "assd": "ASSD mm", "volume_difference_ml": "volume diff. ml"}
+"""The metrics that are summed up, as people call them."""
 ENDINGS = ("_seg", "_prediction", "_pred")
 """Endings of predicted files' names that the label's name does not have."""
-
-
-@dataclass(frozen=True)
-class CaseMetrics:
-    """One class of one case.
-
-    Attributes:
-        case, name: case id and class name.
-        dice: 0 to 1.
-        hd95, assd: 95th percentile of the Hausdorff distance and average symmetric surface distance in mm; None when
-            only one of prediction and label has the class.
-        volume_difference_ml: prediction minus label.
-        reference_ml: volume of the label.
-    """
-
-    case: str
-    name: str
-    dice: float
-    hd95: float | None
-    assd: float | None
-    volume_difference_ml: float
-    reference_ml: float
-
-
-METRICS = ("dice", "hd95", "assd", "volume_difference_ml")
-TITLES = {"dice": "Dice", "hd95": "HD95 mm", "assd": "ASSD mm", "volume_difference_ml": "volume diff. ml"}
-
-
-def evaluate_case(
-    case: str, prediction: np.ndarray, label: np.ndarray, classes: Sequence[SegmentClass], spacing: Sequence[float]
-) -> list[CaseMetrics]:
-    """Metrics of every class.
-
-    Args:
-        case: case id.
-        prediction, label: (k, j, i) class indices, class k being ``classes[k - 1]``; voxels whose label is
-            ``dataset.IGNORE`` do not count.
-        classes: the foreground classes.
-        spacing: mm, (k, j, i).
-    """
-    prediction = np.where(label == IGNORE, 0, prediction)
-    voxel_ml = float(np.prod(spacing)) / 1000
-    found = []
-    dice = dice_per_class(prediction, label, len(classes))
-    for k, segment in enumerate(classes, 1):
-        mine, theirs = prediction == k, label == k
-        sizes = int(mine.sum()), int(theirs.sum())
-        if all(sizes):
-            hd95, assd = _distances(mine, theirs, spacing)
-        else:
-            hd95 = assd = None if any(sizes) else 0.0
-        difference = (sizes[0] - sizes[1]) * voxel_ml
-        found.append(CaseMetrics(case, segment.name, dice[k - 1], hd95, assd, difference, sizes[1] * voxel_ml))
-    return found
-
-
-def _distances(mine: np.ndarray, theirs: np.ndarray, spacing: Sequence[float]) -> tuple[float, float]:
-    """HD95 and ASSD of two non-empty masks, mm."""
-    pair = [torch.from_numpy(mask)[None, None] for mask in (mine, theirs)]
-    options = {"include_background": True, "spacing": [float(s) for s in spacing]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 warns about a call of its own
-        hd95 = compute_hausdorff_distance(*pair, percentile=95, **options)
-        assd = compute_average_surface_distance(*pair, symmetric=True, **options)
-    return float(hd95), float(assd)
 
 
 @dataclass(frozen=True)
@@ -108,29 +37,23 @@ class Evaluation:
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Per class, and for "mean" over the classes of each case: mean, standard deviation, undefined values."""
-        names = list(dict.fromkeys(row.name for row in self.rows))
-        cases = list(dict.fromkeys(row.case for row in self.rows))
-        result = {
-            name: {m: _spread([getattr(r, m) for r in self.rows if r.name == name]) for m in METRICS} for name in names
+        names, cases = (dict.fromkeys(getattr(row, key) for row in self.rows) for key in ("name", "case"))
+        groups = {name: [[row] for row in self.rows if row.name == name] for name in names}
+        groups["mean"] = [[row for row in self.rows if row.case == case] for case in cases]
+        return {
+            name: {m: _spread([_mean([getattr(row, m) for row in rows]) for rows in found]) for m in TITLES}
+            for name, found in groups.items()
         }
-        result["mean"] = {
-            m: _spread([_mean([getattr(r, m) for r in self.rows if r.case == case]) for case in cases]) for m in METRICS
-        }
-        return result
 
     def table(self) -> str:
         """The summary as text."""
         lines = [f"{len({r.case for r in self.rows})} cases, mean +- standard deviation over cases", ""]
         summary = self.summary()
         width = max(5, *(len(name) for name in summary))
-        lines.append(f"{'':<{width}}  " + "".join(f"{TITLES[m]:>19}" for m in METRICS))
+        lines.append(f"{'':<{width}}  " + "".join(f"{title:>19}" for title in TITLES.values()))
         for name, found in summary.items():
-            cells = []
-            for m in METRICS:
-                spread = found[m]
-                text = "-" if spread["mean"] is None else f"{spread['mean']:.3f} +- {spread['sd']:.3f}"
-                cells.append(f"{text:>19}")
-            lines.append(f"{name:<{width}}  " + "".join(cells))
+            cells = ["-" if s["mean"] is None else f"{s['mean']:.3f} +- {s['sd']:.3f}" for s in found.values()]
+            lines.append(f"{name:<{width}}  " + "".join(f"{cell:>19}" for cell in cells))
         undefined = sum(row.hd95 is None for row in self.rows)
         if undefined:
             lines.append(f"\nDistances undefined (class in prediction or label only), not in the means: {undefined}")
@@ -167,21 +90,45 @@ def evaluate_folder(
             raise InputError(f"{path} does not exist.", "Check the path.")
     if not predictions.is_dir():
         raise InputError(f"{predictions} is not a folder.", "Give the folder that holds the predictions.")
-    if labels.is_dir():
-        references = {stem(p): str(p) for p in sorted(labels.iterdir()) if is_image_file(p)}
-    elif labels.suffix == ".json":
-        known = Dataset.load(labels)
-        references = {case.id: case.label for case in known.cases if case.label}
-    else:
+    if not labels.is_dir() and labels.suffix != ".json":
         raise InputError(
             f"{labels} is neither a folder nor a dataset.json.",
             "Give the folder that holds the labels, or dataset.json.",
         )
-    files = {stem(p): p for p in sorted(predictions.iterdir()) if is_image_file(p)}
-    predicted = _matched(files, references)
-    used = {stem(path) for path in predicted.values()}
-    without = sorted({_case_name(name) for name in files.keys() - used if _is_labelmap(name)} - set(predicted))
-    lacking = sorted(set(references) - set(predicted))
+    dataset = None if labels.is_dir() else Dataset.load(labels)
+    drawn = {case.id: Path(case.label) for case in dataset.cases if case.label} if dataset else _volumes_in(labels)
+    predicted, notes = _match_names(predictions, labels, drawn)
+    dataset = dataset or _dataset_of(labels, drawn)
+    rows = []
+    for number, (case, path) in enumerate(predicted.items(), 1):
+        image, label = read_image(path), read_image(drawn[case])
+        if not same_geometry(label, image, 0.01):
+            raise InputError(
+                f"{path} and {drawn[case]} do not have the same size and position.",
+                "Predict from the image that the label was drawn on.",
+            )
+        arrays = [read_label(file, dataset, label) for file in (path, drawn[case])]
+        rows += evaluate_case(case, *arrays, dataset.classes, label.GetSpacing()[::-1])
+        if progress:
+            progress(number, len(predicted), case)
+    return Evaluation(tuple(rows), notes)
+
+
+def _volumes_in(folder: Path) -> dict[str, Path]:
+    return {stem(path): path for path in sorted(folder.iterdir()) if is_image_file(path)}
+
+
+def _match_names(predictions: Path, labels: Path, drawn: dict[str, Path]) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Case id -> prediction, in the order of the labels, and notes on what has no counterpart.
+
+    ``NAME_seg`` takes precedence over ``NAME``, which may be the image; regions and confidence are no predictions.
+    """
+    files = _volumes_in(predictions)
+    names = {case: next((case + e for e in (*ENDINGS, "") if case + e in files), None) for case in drawn}
+    predicted = {case: files[name] for case, name in names.items() if name is not None}
+    left = [name for name in files.keys() - set(names.values()) if not name.endswith(("_regions", "_confidence"))]
+    without = {next((name.removesuffix(e) for e in ENDINGS if name.endswith(e)), name) for name in left}
+    without, lacking = sorted(without - set(predicted)), sorted(set(drawn) - set(predicted))
     if not predicted:
         raise InputError(
             f"No prediction in {predictions} has the name of a label in {labels}.",
@@ -192,55 +139,19 @@ def evaluate_folder(
             f"{len(lacking)} labels in {labels} have no prediction in {predictions}: {first_few(lacking)}.",
             "Predict them too, or compare with a folder that holds the labels of the predicted cases only.",
         )
-    dataset = _dataset_of(labels, references) if labels.is_dir() else known
-    notes = [f"Predictions without a label: {first_few(without)}."] if without else []
-    notes += [f"Labels without a prediction: {first_few(lacking)}."] if lacking else []
-    rows = []
-    for number, name in enumerate(predicted, 1):
-        image = read_image(predicted[name])
-        reference = read_image(references[name])
-        if not same_geometry(reference, image, 0.01):
-            raise InputError(
-                f"{predicted[name]} and {references[name]} do not have the same size and position.",
-                "Predict from the image that the label was drawn on.",
-            )
-        spacing = reference.GetSpacing()[::-1]
-        arrays = [read_label(path, dataset, reference) for path in (predicted[name], references[name])]
-        rows += evaluate_case(name, *arrays, dataset.classes, spacing)
-        if progress:
-            progress(number, len(predicted), name)
-    return Evaluation(tuple(rows), tuple(notes))
+    said = {"Predictions without a label": without, "Labels without a prediction": lacking}
+    return predicted, tuple(f"{what}: {first_few(cases)}." for what, cases in said.items() if cases)
 
 
-def _matched(files: dict[str, Path], references: dict[str, str]) -> dict[str, Path]:
-    """Case id -> prediction, in the order of the labels; ``NAME_seg`` goes before ``NAME``, which may be the image."""
-    found = {}
-    for case in references:
-        name = next((case + ending for ending in (*ENDINGS, "") if case + ending in files), None)
-        if name is not None:
-            found[case] = files[name]
-    return found
-
-
-def _case_name(name: str) -> str:
-    return next((name[: -len(e)] for e in ENDINGS if name.endswith(e)), name)
-
-
-def _is_labelmap(name: str) -> bool:
-    """Whether the file may be a prediction: not the regions or confidence beside it."""
-    return not name.endswith(("_regions", "_confidence"))
-
-
-def _dataset_of(folder: Path, references: dict[str, str]) -> Dataset:
+def _dataset_of(folder: Path, labels: dict[str, Path]) -> Dataset:
     """A data set whose classes are the values that occur in the label files."""
-    values: set[int] = set()
-    for path in references.values():
-        values |= {int(v) for v in np.unique(sitk.GetArrayFromImage(read_image(path))) if v > 0}
+    arrays = (sitk.GetArrayFromImage(read_image(path)) for path in labels.values())
+    values = sorted({int(v) for array in arrays for v in np.unique(array) if v > 0})
     if not values:
         raise InputError(
             f"All labels in {folder} are empty.", "Give dataset.json instead of the folder: it names the classes."
         )
-    classes = tuple(SegmentClass(f"class {v}", v, COLOURS[n % len(COLOURS)]) for n, v in enumerate(sorted(values)))
+    classes = tuple(SegmentClass(f"class {v}", v, COLOURS[n % len(COLOURS)]) for n, v in enumerate(values))
     return Dataset("labels", ("image",), classes, ())
 
 
@@ -251,9 +162,6 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _spread(values: Sequence[float | None]) -> dict[str, Any]:
     """Mean and standard deviation (n - 1; 0 for one value) of the defined values, and how many are not."""
-    defined = [v for v in values if v is not None and not math.isnan(v)]
-    return {
-        "mean": _mean(defined),
-        "sd": (statistics.stdev(defined) if len(defined) > 1 else 0.0) if defined else None,
-        "undefined": len(values) - len(defined),
-    }
+    defined = [v for v in values if v is not None]
+    sd = None if not defined else statistics.stdev(defined) if len(defined) > 1 else 0.0
+    return {"mean": _mean(defined), "sd": sd, "undefined": len(values) - len(defined)}

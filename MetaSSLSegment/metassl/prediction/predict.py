@@ -1,25 +1,22 @@
 """Files in, files out: segment volumes and write labelmap, regions, confidence and their numbers."""
 
-import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
-from ..data.dataset import ROLES, Case, Dataset, unique_names
-from ..data.images import dicom_series, is_image_file, stem, write_image
+from ..data.dataset import ROLES, Case
+from ..data.images import write_image
 from ..data.reading import read_images
 from ..errors import InputError
 from ..files import write_json
 from ..inference.model import Model
 from ..inference.volume import predict_volume
-from ..regions import REGIONS
+from .cases import find_cases
+from .measures import measure_prediction
 
-CHANNEL_ENDING = re.compile(r"_(\d{4})$")
 KINDS = ("seg", "regions", "confidence")
 """Endings of the written volumes' names."""
 
@@ -48,7 +45,7 @@ def predict_files(
         model: a loaded model.
         inputs: image files, folders of images, folders of one DICOM series, or a dataset.json.
         out: folder for the results.
-        regions, confidence, overlap, mirror, keep_largest: see ``inference.predict_volume``.
+        regions, confidence, overlap, mirror, keep_largest: see ``predict_volume``.
         roles: which cases of a dataset.json to segment.
         progress: called with finished cases (a fraction of the current one counts), all cases, and the case's name.
         should_stop: asked after every window.
@@ -68,19 +65,18 @@ def predict_files(
     out = Path(out)
     cases = find_cases(inputs, len(model.channels), roles)
     _require_inputs_stay(cases, out)
-    warn = warn or (lambda text: None)
+    warn, progress = warn or (lambda text: None), progress or (lambda *_: None)
     if mirror and not model.mirror_axes:
         warn("The model was not trained with mirrored crops, so mirrored views are not averaged.")
     results, failed = [], []
     for number, case in enumerate(cases):
 
         def windows(done: int, total: int, number: int = number, name: str = case.id) -> None:
-            if progress:
-                progress(number + done / total, len(cases), name)
+            progress(number + done / total, len(cases), name)
 
         begin = time.monotonic()
         try:
-            images = _read(case, model)
+            images = _read_channels(case, model)
         except InputError as error:
             failed.append(case.id)
             warn(f"{case.id} is left out: {error} {error.hint}")
@@ -100,10 +96,9 @@ def predict_files(
         for kind, image in zip(KINDS, (prediction.labelmap, prediction.regions, prediction.confidence)):
             if image is not None:
                 write_image(image, out / f"{case.id}_{kind}.nii.gz")
-        results.append(
-            {"case": case.id, "images": list(case.images), "seconds": round(time.monotonic() - begin, 2)}
-            | measure_prediction(model, prediction)
-        )
+        seconds = round(time.monotonic() - begin, 2)
+        numbers = measure_prediction(model, prediction)
+        results.append({"case": case.id, "images": list(case.images), "seconds": seconds, **numbers})
         write_json(out / f"{case.id}.json", {"model": model.name, **results[-1]})
     write_json(out / "summary.json", {"model": model.name, "cases": results, "failed": failed})
     if failed:
@@ -125,12 +120,8 @@ def _require_inputs_stay(cases: Sequence[Case], out: Path) -> None:
             )
 
 
-def _read(case: Case, model: Model) -> list[sitk.Image]:
-    """The channels of a case, as many as the model needs.
-
-    Raises:
-        InputError: too many or too few, or they cannot be used.
-    """
+def _read_channels(case: Case, model: Model) -> list[sitk.Image]:
+    """The channels of a case; InputError when they are not as many as the model needs, or cannot be used."""
     if len(case.images) != len(model.channels):
         raise InputError(
             f"The model needs {len(model.channels)} channel(s) ({', '.join(model.channels)}), this case has "
@@ -138,91 +129,3 @@ def _read(case: Case, model: Model) -> list[sitk.Image]:
             "Name the channels' files NAME_0000, NAME_0001 and so on, in the order of training.",
         )
     return read_images(case)
-
-
-def measure_prediction(model: Model, prediction) -> dict[str, Any]:
-    """Volumes in ml per class, and per region its share and volume, over the whole image and inside each class."""
-    labels = sitk.GetArrayViewFromImage(prediction.labelmap)
-    voxel_ml = float(np.prod(prediction.labelmap.GetSpacing())) / 1000
-    counts = np.bincount(labels.ravel(), minlength=256)
-    found: dict[str, Any] = {
-        "volume_ml": {c.name: round(float(counts[c.value]) * voxel_ml, 4) for c in model.classes},
-    }
-    if prediction.confidence is not None:
-        certainty = sitk.GetArrayViewFromImage(prediction.confidence)
-        found["mean_confidence"] = {
-            c.name: round(float(certainty[labels == c.value].mean()), 4) if counts[c.value] else None
-            for c in model.classes
-        }
-    if prediction.regions is not None:
-        region = sitk.GetArrayViewFromImage(prediction.regions)
-        parts = {"all": slice(None)} | {c.name: labels == c.value for c in model.classes}
-        found["regions"] = {name: _shares(region[part], voxel_ml) for name, part in parts.items()}
-    return found
-
-
-def _shares(region: np.ndarray, voxel_ml: float) -> dict[str, dict[str, float]]:
-    counts = np.bincount(region.ravel(), minlength=5)
-    total = max(int(counts[1:].sum()), 1)
-    return {
-        r.code: {
-            "share": round(float(counts[r.value]) / total, 5),
-            "volume_ml": round(float(counts[r.value]) * voxel_ml, 4),
-        }
-        for r in REGIONS
-    }
-
-
-def find_cases(inputs: Sequence[Path | str], channels: int, roles: Sequence[str] = ROLES) -> list[Case]:
-    """The cases that the inputs name, each with a name of its own.
-
-    Args:
-        inputs: see ``predict_files``.
-        channels: image channels that the model needs; with several, files ``NAME_0000``, ``NAME_0001`` and so on
-            belong together.
-        roles: which cases of a dataset.json to take.
-
-    Raises:
-        InputError: an input does not exist or holds no volume, or there is nothing to segment.
-    """
-    found: list[tuple[str, tuple[str, ...]]] = []
-    loose: list[Path] = []
-    for path in map(Path, inputs):
-        if not path.exists():
-            raise InputError(f"{path} does not exist.", "Check the path.")
-        if path.suffix == ".json":
-            found += [(case.id, case.images) for case in Dataset.load(path).with_role(*roles)]
-        elif path.is_dir() and (files := sorted(p for p in path.iterdir() if is_image_file(p))):
-            loose += files
-        elif path.is_dir():
-            series = (
-                [path] if dicom_series(path) else [p for p in sorted(path.iterdir()) if p.is_dir() and dicom_series(p)]
-            )
-            if not series:
-                raise InputError(f"{path} holds no volume.", "Give image files, or folders of images or DICOM series.")
-            found += [(Path(os.path.abspath(p)).name, (str(p.absolute()),)) for p in series]
-        else:
-            loose.append(path)
-    found += _grouped(loose, channels)
-    if not found:
-        raise InputError("There is nothing to segment.", f"No case has one of the roles {', '.join(roles)}.")
-    # summary.json is about all cases; 200: evaluate looks for these names, so only what no disk takes is shortened
-    names = unique_names((name for name, _ in found), taken=["summary"], longest=200)
-    return [Case(name, images) for name, (_, images) in zip(names, found)]
-
-
-def _grouped(files: Sequence[Path], channels: int) -> list[tuple[str, tuple[str, ...]]]:
-    """Name and channel files of each case; one file is one case unless the model needs several channels."""
-    groups: dict[tuple[Path, str], list[str]] = {}
-    for file in files:
-        name = stem(file)
-        if channels > 1:
-            name = CHANNEL_ENDING.sub("", name)
-        groups.setdefault((file.absolute().parent, name), []).append(str(file.absolute()))
-    found = []
-    for (_, name), paths in groups.items():
-        if channels == 1:
-            found += [(name, (path,)) for path in paths]
-        else:  # one file may hold all channels
-            found.append((name, tuple(paths * channels if len(paths) == 1 else sorted(paths))))
-    return found
