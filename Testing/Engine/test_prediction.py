@@ -142,6 +142,11 @@ def test_every_case_has_a_name_of_its_own(tmp_path):
     assert [case.id for case in found] == ["a", "a-2", "A-2-2", "10_30", "Summary-2", "b"]
 
 
+def test_a_long_name_stays_what_evaluate_looks_for(tmp_path):
+    (case,) = find_cases([image(tmp_path / f"{'n' * 130}.nrrd")], 1)
+    assert case.id == "n" * 130
+
+
 def test_an_input_is_never_overwritten(model_folder, tmp_path):
     folder = tmp_path / "images"
     files = [image(folder / f"{name}.nii.gz") for name in ("a", "a_seg")]
