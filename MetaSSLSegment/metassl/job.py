@@ -76,7 +76,7 @@ class Job:
         choices=("metassl", "own"),
     )
     consistency: float = setting("method", 1.0, "final weight of the unlabelled loss (lambda_max)", low=0.0)
-    ramp: float = setting("method", 0.6, "share of the budget until --consistency is reached", low=0.0, high=1.0)
+    ramp: float = setting("method", 0.6, "share of the budget over which the unlabelled loss rises", low=0.0, high=1.0)
     region_weights: str = setting(
         "MetaSSL loss",
         "mild",
