@@ -112,6 +112,13 @@ def test_a_dicom_series_is_held_to_the_rule(tmp_path, monkeypatch):
         images_of(folder)
 
 
+def test_a_dicom_series_of_a_tilted_gantry_is_refused(tmp_path):
+    folder = write_dicom(tmp_path / "series", np.arange(125).reshape(5, 5, 5), shift=0.5)
+    with pytest.raises(UnusableCase, match=r"series has axes that are not at right angles \(a tilted gantry") as error:
+        images_of(folder)
+    assert error.value.code == "shear"
+
+
 # ---- axes and grids
 
 
