@@ -10,7 +10,6 @@ from metassl.data.reading import UnusableCase, read_images
 from volumes import grey, write, write_dicom
 
 ONE = (1.0, 1.0, 1.0)
-WHY = "(a tilted gantry, or a transform that shears)"
 
 
 def rotation(random):
@@ -97,7 +96,7 @@ def test_a_sheared_nifti_is_refused_with_a_remedy(tmp_path):
     path.write_bytes(content)
     with pytest.raises(UnusableCase, match=r"a\.nii has axes that are not at right angles") as error:
         images_of(path)
-    assert "Resample Scalar/Vector/DWI Volume" in error.value.hint
+    assert error.value.code == "shear" and "Resample Scalar/Vector/DWI Volume" in error.value.hint
 
 
 def test_a_header_with_4_decimals_is_read_and_its_result_lies_where_it_was(tmp_path):
@@ -111,6 +110,13 @@ def test_a_dicom_series_is_held_to_the_rule(tmp_path, monkeypatch):
     monkeypatch.setattr("metassl.data.reading.geometry_problem", lambda *_: ("shear", "no right angles"))
     with pytest.raises(UnusableCase, match="series has no right angles"):
         images_of(folder)
+
+
+def test_a_dicom_series_of_a_tilted_gantry_is_refused(tmp_path):
+    folder = write_dicom(tmp_path / "series", np.arange(125).reshape(5, 5, 5), shift=0.5)
+    with pytest.raises(UnusableCase, match=r"series has axes that are not at right angles \(a tilted gantry") as error:
+        images_of(folder)
+    assert error.value.code == "shear"
 
 
 # ---- axes and grids

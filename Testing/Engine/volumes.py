@@ -46,8 +46,8 @@ def segments(*named, layers=None):
     return metadata
 
 
-def write_dicom(folder, array, series="1.2.3"):
-    """Write an int16 array (z, y, x) as a DICOM series of 2 mm slices; returns the folder."""
+def write_dicom(folder, array, series="1.2.3", shift=0):
+    """Write an int16 array (z, y, x) as a DICOM series of 2 mm slices, ``shift`` mm aslant; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
@@ -59,7 +59,7 @@ def write_dicom(folder, array, series="1.2.3"):
             "0008|0060": "MR",
             "0020|000e": series,
             "0020|0013": str(z),
-            "0020|0032": f"0\\0\\{2 * z}",
+            "0020|0032": f"0\\{shift * z}\\{2 * z}",
             "0020|0037": "1\\0\\0\\0\\1\\0",
         }
         for key, value in tags.items():

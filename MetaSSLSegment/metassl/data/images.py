@@ -68,12 +68,27 @@ def read_image(path: Path | str) -> sitk.Image:
                     f"{path} holds {len(series)} DICOM series, expected one.",
                     "Put each series into a folder of its own.",
                 )
-            return sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
+            return _read_series(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
         if path.name.lower().endswith((".nii", ".nii.gz")) and not _is_whole(path):
             raise InputError(f"{path} ends before its last voxel.", "Copy, download or export it again.")
         return sitk.ReadImage(str(path))
     except RuntimeError as error:
         raise _unreadable(path, error) from error
+
+
+def _read_series(files: tuple[str, ...]) -> sitk.Image:
+    """Read the slices of a DICOM series; the third axis runs from the first to the last, also when that is aslant.
+
+    ITK would straighten the axes of a tilted gantry without a word; newer versions of SimpleITK could be told not to.
+    """
+    image = sitk.ReadImage(files)
+    if image.GetDimension() == 3:
+        way = np.subtract(read_header(files[-1]).GetOrigin(), image.GetOrigin())
+        if length := np.linalg.norm(way):
+            direction = np.array(image.GetDirection()).reshape(3, 3)
+            direction[:, 2] = way / length
+            image.SetDirection(direction.ravel().tolist())
+    return image
 
 
 def _is_whole(path: Path) -> bool:

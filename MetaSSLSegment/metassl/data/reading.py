@@ -206,7 +206,8 @@ def _refuse_unreadable() -> Iterator[None]:
     except UnusableCase:
         raise
     except InputError as error:
-        raise UnusableCase("unreadable", str(error), error.hint) from error
+        code = "shear" if error.hint == REMEDIES["shear"] else "unreadable"  # ITK refuses a NIfTI file that shears
+        raise UnusableCase(code, str(error), error.hint) from error
 
 
 def _require_volumes(path: Path | str, size: tuple[int, ...], components: int, count: int) -> None:
