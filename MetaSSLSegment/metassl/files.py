@@ -80,5 +80,5 @@ def read_json(path: Path | str) -> Any:
         raise InputError(f"{path} cannot be read: {error}.") from error
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{path} is not valid JSON: {error}.", "Make the file again or mend it in an editor."
+            f"{path} is not valid JSON: {error}.", "Make the file again or correct it in an editor."
         ) from error

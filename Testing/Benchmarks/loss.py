@@ -1,4 +1,4 @@
-"""Speed and memory of the loss alone, forward and backward, against the released algorithm and the plain methods.
+"""Speed and memory of the loss alone, forward and backward, against the released algorithm and the methods' own losses.
 
     python Testing/Benchmarks/loss.py [--repeats 9] [--threads 1] [--table docs/benchmarks.md]
 
@@ -11,7 +11,7 @@ cross-entropy and Dice on the labelled crops, plus what the candidate adds with 
 - region by region: the same without what is thrown away.
 - MetaSSL: ``HeterogeneousLoss`` with the released code's options, once per memory layout of the logits (our networks
   give channels-last ones on CPUs).
-- plain: the method's own loss.
+- own: the method's own loss.
 
 Seconds are medians of repeats in turns, so that other load on the machine meets all candidates. Extra memory is how
 far the peak rises above what the inputs take: on a CPU the resident size of a process of its own that has run the same
@@ -132,12 +132,12 @@ def ours(first: Tensor, second: Tensor, labels: Tensor, method: str) -> tuple[Te
     loss = HeterogeneousLoss(first.shape[1], "released-code", "region", "networks").to(first.device)
     branches = Branch.of(first), Branch.of(second)
     trained = branches if method == "cps" else branches[:1]
-    plain = [dice_ce_loss(b.log_probability[:LABELLED], labels[:LABELLED]) for b in trained]
+    losses = [dice_ce_loss(b.log_probability[:LABELLED], labels[:LABELLED]) for b in trained]
     terms = loss([branches], labels, LABELLED, method == "cps")
-    return torch.stack(plain).mean(), terms.labelled + terms.unlabelled
+    return torch.stack(losses).mean(), terms.labelled + terms.unlabelled
 
 
-def plain(first: Tensor, second: Tensor, labels: Tensor, method: str) -> tuple[Tensor, ...]:
+def own(first: Tensor, second: Tensor, labels: Tensor, method: str) -> tuple[Tensor, ...]:
     """Supervised and added loss of the method without MetaSSL, as in training."""
     trained = (first, second) if method == "cps" else (first,)
     branches = [Branch.of(logits) for logits in trained]
@@ -155,15 +155,15 @@ FUNCTIONS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "released": released,
     "by region": by_region,
     "ours": ours,
-    "plain": plain,
+    "own": own,
 }
 CANDIDATES = {
     "as released": ("released", "contiguous"),
     "region by region": ("by region", "contiguous"),
     "MetaSSL": ("ours", "contiguous"),
     "MetaSSL, channels-last logits": ("ours", "channels last"),
-    "plain": ("plain", "contiguous"),
-    "plain, channels-last logits": ("plain", "channels last"),
+    "own": ("own", "contiguous"),
+    "own, channels-last logits": ("own", "channels last"),
 }
 """Row -> function and memory layout."""
 
@@ -222,16 +222,16 @@ def table(found: dict) -> str:
     lines = [
         f"{found['machine']}, {found['threads']} thread(s), {found['device']}, medians of {found['repeats']}",
         "",
-        "| logits | loss | ms | as released / this | extra MiB | extra memory against plain |",
+        "| logits | loss | ms | as released / this | extra MiB | extra memory against own |",
         "|---|---|---|---|---|---|",
     ]
     for case in found["cases"]:
-        base, plain_memory = case["seconds"]["as released"], case["MiB"]["plain"]
+        base, own_memory = case["seconds"]["as released"], case["MiB"]["own"]
         for row, seconds in case["seconds"].items():
             memory = case["MiB"][row]
             lines.append(
                 f"| {case['shape']} {case['method']} | {row} | {1000 * seconds:.0f} | {base / seconds:.1f} "
-                f"| {memory:.0f} | {memory / plain_memory:.2f} |"
+                f"| {memory:.0f} | {memory / own_memory:.2f} |"
             )
     value, gradient = (max(case["agreement"][n] for case in found["cases"]) for n in (0, 1))
     lines += ["", f"Largest difference from the released loss: value {value:.0e}, gradient {gradient:.0e}."]

@@ -22,7 +22,7 @@ def certain(labels):
     return Branch.of(10 * torch.nn.functional.one_hot(labels, 2).movedim(-1, 1).float())
 
 
-def judged(annotations, predicted, rounds=20):
+def trust_after(annotations, predicted, rounds=20):
     """Trust in every case after some rounds of one crop per case."""
     trust = AnnotationTrust(len(annotations))
     branch = certain(torch.stack(predicted))
@@ -31,7 +31,7 @@ def judged(annotations, predicted, rounds=20):
     return trust(range(len(annotations)), ramp=1).tolist()
 
 
-def test_everything_is_believed_before_anything_is_known():
+def test_everything_is_trusted_before_anything_is_known():
     trust = AnnotationTrust(3)
     assert trust([0, 1, 2], ramp=1).tolist() == [1, 1, 1]
     trust.update([certain(cube(2, 10)[None])], cube(2, 10)[None], [1])
@@ -41,42 +41,44 @@ def test_everything_is_believed_before_anything_is_known():
 def test_two_of_four_annotations_that_are_off_count_little():
     model = [cube(2, 10)] * 4
     good, shifted, small = cube(2, 10), cube(5, 12), cube(4, 8)
-    values = judged([good, good, shifted, small], model)
+    values = trust_after([good, good, shifted, small], model)
     assert values[:2] == pytest.approx([1, 1])
     assert max(values[2:]) == pytest.approx(LEAST)
 
 
-def test_at_first_all_are_believed():
+def test_at_first_all_are_trusted():
     trust = AnnotationTrust(2)
     trust.update([certain(torch.stack([cube(2, 10)] * 2))], torch.stack([cube(2, 10), cube(5, 12)]), [0, 1])
     values = [trust([1], ramp=r).item() for r in (0, 0.1, 1)]
     assert values[0] == 1 and values[0] > values[1] > values[2]
 
 
-def test_a_case_that_is_only_hard_stays_believed():
-    assert judged([cube(2, 10)] * 4, [cube(2, 10)] * 3 + [cube(3, 10)]) == pytest.approx([1] * 4)  # its Dice is 0.93
+def test_a_case_that_is_only_hard_stays_trusted():
+    assert trust_after([cube(2, 10)] * 4, [cube(2, 10)] * 3 + [cube(3, 10)]) == pytest.approx(
+        [1] * 4
+    )  # its Dice is 0.93
 
 
 @pytest.mark.parametrize(("learnt", "annotated"), [((2, 8), (2, 10)), ((2, 10), (2, 8))])
 def test_a_volume_that_is_off_tells_more_than_its_overlap(learnt, annotated):
     model = [cube(2, 10)] * 3 + [cube(*learnt)]
-    values = judged([cube(2, 10)] * 3 + [cube(*annotated)], model)
+    values = trust_after([cube(2, 10)] * 3 + [cube(*annotated)], model)
     assert values == pytest.approx([1, 1, 1, LEAST])  # its Dice is 0.86, its volume a quarter off
 
 
-def test_like_cases_are_believed_alike_however_good_they_are():
-    assert judged([cube(3, 9)] * 4, [cube(2, 10)] * 4) == pytest.approx([1] * 4)
+def test_like_cases_are_trusted_alike_however_good_they_are():
+    assert trust_after([cube(3, 9)] * 4, [cube(2, 10)] * 4) == pytest.approx([1] * 4)
 
 
-def test_a_case_without_any_foreground_in_either_stays_believed():
+def test_a_case_without_any_foreground_in_either_stays_trusted():
     empty = torch.zeros(SIZE, dtype=torch.long)
-    assert judged([empty, cube(2, 10)], [empty, cube(2, 10)]) == [1, 1]
+    assert trust_after([empty, cube(2, 10)], [empty, cube(2, 10)]) == [1, 1]
 
 
 def test_voxels_without_annotation_do_not_count():
     unknown = cube(2, 10)
     unknown[5:] = IGNORE
-    assert judged([unknown, cube(2, 10)], [cube(2, 10)] * 2) == pytest.approx([1, 1])
+    assert trust_after([unknown, cube(2, 10)], [cube(2, 10)] * 2) == pytest.approx([1, 1])
 
 
 def test_a_wrong_class_is_no_overlap():
@@ -88,7 +90,7 @@ def test_a_wrong_class_is_no_overlap():
     assert trust([0, 1], ramp=1).tolist() == pytest.approx([1, LEAST])
 
 
-def test_a_case_that_is_believed_less_moves_the_losses_less():
+def test_a_case_that_is_trusted_less_moves_the_losses_less():
     torch.manual_seed(0)
     logits = torch.randn(2, 2, *SIZE, requires_grad=True)
     labels = torch.stack([cube(2, 10), cube(5, 12)])
@@ -108,7 +110,7 @@ def test_a_case_that_is_believed_less_moves_the_losses_less():
     torch.testing.assert_close(less[0].norm(), full[0].norm(), rtol=0.1, atol=0)
 
 
-def test_nothing_of_a_case_that_is_not_believed_is_learnt():
+def test_nothing_of_a_case_that_is_not_trusted_is_learnt():
     logits = torch.randn(2, 2, *SIZE, requires_grad=True)
     labels = torch.stack([cube(2, 10), cube(5, 12)])
     trust = torch.tensor([1.0, 0]).view(2, 1, 1, 1).expand(2, *SIZE)

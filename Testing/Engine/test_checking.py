@@ -7,7 +7,8 @@ import SimpleITK as sitk
 from metassl.data import checking
 from metassl.data.checking import check_dataset
 from metassl.data.dataset import IGNORE, Case, Dataset, SegmentClass
-from metassl.data.reading import UnusableCase, read_images, read_label
+from metassl.data.labels import read_label
+from metassl.data.reading import UnusableCase, read_images
 from metassl.errors import InputError, Stopped
 from volumes import SIZE, grey, label, segments, write, write_dicom
 

@@ -22,14 +22,14 @@ def crops():
 def test_pasted_voxels_are_a_labelled_crops_and_the_rest_stays(crops):
     strong, labels, trust = crops
     for seed in range(20):
-        mixed, known, believed, pasted = paste_labelled(strong, labels, trust, 2, [0, 0, seed, seed + 100])
+        mixed, known, trusted, pasted = paste_labelled(strong, labels, trust, 2, [0, 0, seed, seed + 100])
         assert torch.equal(mixed[:2], strong[:2]) and torch.equal(known[:2], labels[:2])
         for crop, here in zip((2, 3), pasted):
             assert here.any() and not here.all()
             (partner,) = mixed[crop, 0][here].unique().long().tolist()
             assert partner in (0, 1)
             assert torch.equal(known[crop][here], labels[partner][here])
-            assert (believed[crop][here] == trust[partner, 0, 0, 0]).all() and (believed[crop][~here] == 1).all()
+            assert (trusted[crop][here] == trust[partner, 0, 0, 0]).all() and (trusted[crop][~here] == 1).all()
             assert (mixed[crop, 0][~here] == crop).all() and (known[crop][~here] == 0).all()
     assert torch.equal(strong[2], torch.full_like(strong[2], 2)), "the given views are untouched"
 

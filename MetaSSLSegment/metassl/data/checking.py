@@ -12,7 +12,8 @@ import SimpleITK as sitk
 from ..errors import InputError, Stopped
 from .dataset import IGNORE, Case, Dataset
 from .images import patient_axes
-from .reading import UnusableCase, distinct_values, read_images, read_label_with_fixes
+from .labels import distinct_values, read_label_with_fixes
+from .reading import UnusableCase, read_images
 
 MANY_VOXELS = 200_000_000
 """Larger volumes are warned of."""

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from ..data.dataset import COLOURS, Dataset, SegmentClass
 from ..data.images import is_image_file, read_image, same_geometry, stem
-from ..data.reading import read_label
+from ..data.labels import read_label
 from ..errors import InputError, first_few
 from ..files import replacing, write_json
 from .metrics import CaseMetrics, evaluate_case

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..data.dataset import COLOURS, SegmentClass
 from ..data.images import read_header
-from ..data.reading import label_values
+from ..data.labels import label_values
 from ..data.segmentations import Segment, name_key, read_segments
 from ..errors import InputError, first_few
 from .folder import Layout

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..data.dataset import IGNORE, Case, Dataset
 from ..data.images import volume_header
-from ..data.reading import read_images, read_label
+from ..data.labels import read_label
+from ..data.reading import read_images
 from ..errors import DiskError, InputError, Stopped
 from ..files import read_json, replacing, write_json
 from .plan import Plan

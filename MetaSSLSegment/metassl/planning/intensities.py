@@ -8,7 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..data.dataset import IGNORE, Case, Dataset
-from ..data.reading import read_images, read_label
+from ..data.labels import read_label
+from ..data.reading import read_images
 from ..errors import InputError, Stopped
 from .plan import Intensity
 

@@ -1,4 +1,4 @@
-"""How far the annotation of each labelled case is believed, so that a few bad annotations do not spoil the model."""
+"""How much the annotation of each labelled case teaches, so that a few bad annotations do not spoil the model."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ from ..distributed import sum_over_ranks
 from .quadripartition import Branch
 
 POWER = 20
-BELIEVED = 0.75
-"""Cases whose agreement reaches this share of the best ones' are believed fully: those that are only hard reach it."""
+TRUSTED = 0.75
+"""Cases whose agreement reaches this share of the best ones' are trusted fully: those that are only hard reach it."""
 LEAST = 0.1
 """Every case is learnt at least so much; one that can be learnt beside the others gains trust again."""
 BEST = 0.75
@@ -41,7 +41,7 @@ class AnnotationTrust(nn.Module):
         # without a question to the device, for whose answer the CPU would have to wait
         smaller, larger = self.voxels[1:].aminmax(dim=0)
         agreement, seen = self.dice() * smaller / larger.clamp(min=1e-9), larger > 0
-        enough = BELIEVED * agreement.where(seen, torch.nan).nanquantile(BEST).clamp(min=1e-9)
+        enough = TRUSTED * agreement.where(seen, torch.nan).nanquantile(BEST).clamp(min=1e-9)
         factors = (agreement / enough).clamp(max=1).pow(POWER * ramp).clamp(min=LEAST).where(seen, 1)
         return torch.stack([factors[case] for case in cases])
 

@@ -24,7 +24,7 @@ class Streams:
         labelled: number of labelled crops.
         pasted: (N - labelled, k, j, i) bool, voxels of the unlabelled crops whose strong view and label were pasted;
             None when nothing was.
-        trust: (N, k, j, i) float32, how far the annotation of a voxel's case is believed, see ``annotation_trust``; 1
+        trust: (N, k, j, i) float32, how much the annotation of a voxel's case teaches, see ``annotation_trust``; 1
             where there is none. None: all fully.
         cases: number of every labelled crop's case.
     """
