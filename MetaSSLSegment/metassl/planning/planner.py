@@ -42,6 +42,7 @@ def make_plan(
     dataset: Dataset,
     job: Job,
     device_type: str = "cpu",
+    most_voxels: Callable[[NetworkPlan, int], int] | None = None,
     *,
     progress: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -52,6 +53,8 @@ def make_plan(
         dataset: checked data set.
         job: ``network``, ``patch`` and ``spacing`` overrule the plan.
         device_type: "cpu", "cuda" or "mps".
+        most_voxels: from the network and the voxels of its patch, as they would be on any computer, to the voxels that
+            a patch may have on this one.
 
     Raises:
         InputError: no labelled case, or the patch that the job asks for is too small for the network.
@@ -69,20 +72,26 @@ def make_plan(
     if name == "auto":
         name = "standard" if device_type == "cuda" else "small"
     voxels = SIZES[name].voxels_gpu if device_type == "cuda" else SIZES[name].voxels_cpu
+    counts = len(dataset.channels), len(dataset.classes) + 1
     if job.patch:
         strides = plan_strides(job.patch, spacing, SIZES[name].stages)
-        patch = _round_up(job.patch, strides)
+        patch, network = _round_up(job.patch, strides), plan_network(name, *counts, spacing, strides)
     else:
         patch, strides = patch_and_strides(np.median(sizes, axis=0), spacing, voxels, SIZES[name].stages)
-    network = NetworkPlan(
-        size=name,
-        in_channels=len(dataset.channels),
-        out_channels=len(dataset.classes) + 1,
-        filters=tuple(min(SIZES[name].filters * 2**n, SIZES[name].most_filters) for n in range(len(strides))),
-        kernels=plan_kernels(spacing, strides),
-        strides=strides,
-    )
+        network = plan_network(name, *counts, spacing, strides)
+        most = voxels if most_voxels is None else most_voxels(network, int(np.prod(patch)))
+        if most < np.prod(patch):
+            patch, strides = patch_and_strides(np.median(sizes, axis=0), spacing, most, SIZES[name].stages)
+            network = plan_network(name, *counts, spacing, strides)
     return Plan(spacing, patch, plan_intensities(dataset, progress, should_stop), network)
+
+
+def plan_network(
+    size: str, in_channels: int, out_channels: int, spacing: Sequence[float], strides: Sequence[tuple[int, int, int]]
+) -> NetworkPlan:
+    """A network of a size, with filters and kernels for its strides."""
+    filters = tuple(min(SIZES[size].filters * 2**n, SIZES[size].most_filters) for n in range(len(strides)))
+    return NetworkPlan(size, in_channels, out_channels, filters, plan_kernels(spacing, strides), tuple(strides))
 
 
 def target_spacing(spacings: Sequence[Sequence[float]]) -> tuple[float, float, float]:
@@ -139,9 +148,10 @@ def patch_and_strides(
     while True:
         strides = plan_strides(patch, spacing, stages)
         rounded = _round_up(patch, strides)
-        if np.prod(rounded) <= voxels:
+        can_shrink = patch > 2 * SMALLEST_FEATURE_MAP
+        if np.prod(rounded) <= voxels or not can_shrink.any():
             return rounded, strides
-        longest = int(np.argmax(patch * np.array(spacing) * (patch > 2 * SMALLEST_FEATURE_MAP)))
+        longest = int(np.argmax(patch * np.array(spacing) * can_shrink))
         patch[longest] = rounded[longest] - np.prod([s[longest] for s in strides])
 
 
