@@ -17,9 +17,9 @@ FOLDER holds images/, labels/ and split.json with the keys labelled_4, pool and 
 - sample: the synthetic sample, another one for every seed.
 
 ``--corrupt`` spoils half of the labelled annotations: dilated or eroded by 2 voxels and shifted by up to 3. ``--lever``
-adds rows: the default with other options. Every run is a ``metassl train``, ``predict`` and ``evaluate`` of its own, with
-its result in one JSON below ``--results``: runs that have one are not repeated, runs that were cut off continue. Tables
-and curves are made from all results; those of docs/benchmarks.md are in Testing/Benchmarks/Results.
+adds rows: the default with other options. Every run is a ``metassl train``, ``predict`` and ``evaluate`` of its own and
+leaves its result in one JSON below ``--results``: runs that have one are not repeated, runs that were cut off continue.
+Tables and curves are made from all results; those of docs/benchmarks.md are in Testing/Benchmarks/Results.
 """
 
 import argparse
