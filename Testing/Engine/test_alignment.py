@@ -85,7 +85,10 @@ def test_a_sagittal_series_among_axial_ones_is_aligned_by_the_patient():
     assert aligned.GetSpacing() == (8.0, 1.25, 1.25)
 
 
-@pytest.mark.parametrize(("spacing", "axis"), [((8, 1, 1), 0), ((1, 8, 1.1), 1), ((1, 1, 1.9), None), ((3, 3, 1), None)])
+CASES = [((8, 1, 1), 0), ((1, 8, 1.1), 1), ((1, 1, 1.9), None), ((3, 3, 1), None)]
+
+
+@pytest.mark.parametrize(("spacing", "axis"), CASES)
 def test_the_through_plane_axis(spacing, axis):
     assert through_plane_axis(spacing) == axis
 
