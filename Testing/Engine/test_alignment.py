@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from metassl.planning.alignment import Alignment, acquisition_alignment, align, through_plane_axis
+from metassl.data.alignment import Alignment, acquisition_alignment, align, through_plane_axis
 
 THICK_SLICES = (1.25, 1.25, 8.0)
 """i, j, k mm."""

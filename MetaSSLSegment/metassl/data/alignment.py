@@ -10,6 +10,7 @@ swapping and flipping allow.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -41,6 +42,15 @@ class Alignment:
             raise ValueError(f"{self.axes!r} are not three axes at right angles")
         if self.through_plane not in (0, 1, 2):
             raise ValueError(f"{self.through_plane!r} is not an axis")
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "Alignment":
+        """From a dictionary as read from JSON.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        return cls(tuple(tuple(float(c) for c in axis) for axis in content["axes"]), int(content["through_plane"]))
 
 
 def acquisition_alignment(spacings: Sequence[Sequence[float]], directions: Sequence[np.ndarray]) -> Alignment | None:
