@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..data.dataset import ROLES, Dataset
-from ..errors import InputError, Stopped
+from ..errors import DiskError, InputError, OutOfMemoryError, Stopped
 from ..events import Reporter
 from .options import add_roles, add_setting, add_settings, job_given, settings_given, source_and_roles
 from .stopping import stop_requests
@@ -24,7 +24,7 @@ def add_commands(commands) -> None:
         add(commands)
 
 
-def _add_command(commands, run: Callable, help: str, *examples: str) -> argparse.ArgumentParser:
+def add_command(commands, run: Callable, help: str, *examples: str) -> argparse.ArgumentParser:
     """A command, named after the function that runs it, with the option that all commands have."""
     parser = commands.add_parser(
         run.__name__.strip("_"),
@@ -41,7 +41,7 @@ def _add_command(commands, run: Callable, help: str, *examples: str) -> argparse
 
 def _add_sample(commands) -> None:
     help = "write a small synthetic data set to try everything on"
-    parser = _add_command(commands, _sample, help, "sample --out sample")
+    parser = add_command(commands, _sample, help, "sample --out sample")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same volumes (default 0)")
     for kind, count in (("labelled", 4), ("unlabelled", 16), ("test", 4)):
@@ -60,7 +60,7 @@ def _sample(args: argparse.Namespace, reporter: Reporter) -> None:
 def _add_prepare(commands) -> None:
     help = "make dataset.json from a folder of volumes"
     example = "prepare /data/heart --labelled heart_01 heart_02 --out dataset.json"
-    parser = _add_command(commands, _prepare, help, example)
+    parser = add_command(commands, _prepare, help, example)
     text = "nnU-Net raw folder, MSD task, folder with images/ and labels/, flat folder, or folder of DICOM series"
     parser.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the dataset.json to write")
@@ -85,7 +85,7 @@ def _prepare(args: argparse.Namespace, reporter: Reporter) -> None:
 
 def _add_check(commands) -> None:
     help = "report every problem of every case, and what to do about it"
-    parser = _add_command(commands, _check, help, "check dataset.json")
+    parser = add_command(commands, _check, help, "check dataset.json")
     parser.add_argument("dataset", type=Path, help="dataset.json")
 
 
@@ -102,9 +102,14 @@ def _check(args: argparse.Namespace, reporter: Reporter) -> None:
 
 def _add_train(commands) -> None:
     help = "train a model on the labelled and unlabelled cases"
-    parser = _add_command(commands, _train, help, "train dataset.json --out run --minutes 10", "train --resume run")
+    parser = add_command(commands, _train, help, "train dataset.json --out run --minutes 10", "train --resume run")
     parser.add_argument("dataset", type=Path, nargs="?", help="dataset.json")
     parser.add_argument("--out", type=Path, metavar="RUN", help="new run folder")
+    text = (
+        "start from a trained model (its folder, or the run that holds it) instead of random weights: plan, method and "
+        "mirror axes are its own; dataset.json names all cases, old ones too, and may have more classes"
+    )
+    parser.add_argument("--from", dest="parent", type=Path, metavar="MODEL", help=text)
     parser.add_argument("--resume", type=Path, metavar="RUN", help="continue a run; a new budget may be given")
     add_settings(parser)
 
@@ -136,20 +141,51 @@ def _train_as(first: bool, args: argparse.Namespace, reporter: Reporter) -> int:
         from ..training.train import train
 
         summary = train(run, reporter, should_stop)
+        if first and summary["model"] and not summary["stopped"]:
+            _calibrate(run, reporter, should_stop)
     reporter.event("done", **summary)
     return Stopped.exit_code if summary["stopped"] else 0
+
+
+def _calibrate(run, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    """Let the model know how its own judgement fits the hold-out cases; the model is there without it, too."""
+    from ..devices import choose_device
+    from ..inference.model import load_model
+    from ..review.cases import Watch
+    from ..review.expected import calibrate_model
+
+    job, dataset = run.load()
+    if not dataset.with_role("hold-out"):
+        return
+    watch = Watch(reporter.phase("calibrating"), should_stop, reporter.warning)
+    try:
+        found = calibrate_model(run.model, load_model(run.model, choose_device(job.device)), dataset, watch)
+    except Stopped:
+        return
+    except (OutOfMemoryError, DiskError) as error:
+        return reporter.warning(f"The expected Dice is not calibrated: {error}")
+    if found is not None and found.error is not None:
+        reporter.info(f"Expected Dice is off by {found.error:.3f} on average, on {found.cases} hold-out cases.")
 
 
 def _start_run(run, args: argparse.Namespace) -> None:
     if args.dataset is None or args.out is None:
         raise InputError("metassl train needs dataset.json and --out RUN, or --resume RUN.")
-    run.create(job_given(args), Dataset.load(args.dataset))
+    job, dataset, start = job_given(args), Dataset.load(args.dataset), None
+    if args.parent is not None:
+        from ..training.warm_start import start_from
+
+        job, start = start_from(args.parent, settings_given(args), dataset)
+    run.create(job, dataset, start)
 
 
 def _resume_run(run, args: argparse.Namespace) -> None:
     """Check that the run can be resumed as asked for; a new budget becomes the job's."""
-    if args.dataset is not None or args.out is not None:
-        raise InputError("--resume takes data and folder from the run.", "Give neither dataset.json nor --out with it.")
+    if args.dataset is not None or args.out is not None or args.parent is not None:
+        raise InputError(
+            "--resume takes data, folder and start from the run.",
+            "Give neither dataset.json, --out nor --from with it.",
+        )
     job, _ = run.load()
     settings = settings_given(args)
     if other := sorted(set(settings) - RESUMABLE):
@@ -164,7 +200,7 @@ def _resume_run(run, args: argparse.Namespace) -> None:
 
 def _add_predict(commands) -> None:
     help = "segment volumes: labelmap, regions, confidence and volumes in ml"
-    parser = _add_command(commands, _predict, help, "predict run/model image.nii.gz --out results")
+    parser = add_command(commands, _predict, help, "predict run/model image.nii.gz --out results")
     parser.add_argument("model", type=Path, help="model folder (or the run folder that holds it)")
     parser.add_argument("inputs", type=Path, nargs="+", help="image files, folders of images or DICOM, dataset.json")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write the results")
@@ -213,7 +249,7 @@ def _predict(args: argparse.Namespace, reporter: Reporter) -> None:
 
 def _add_evaluate(commands) -> None:
     help = "compare predictions with labels: Dice, HD95, ASSD, volume difference"
-    parser = _add_command(commands, _evaluate, help, "evaluate results dataset.json --out metrics")
+    parser = add_command(commands, _evaluate, help, "evaluate results dataset.json --out metrics")
     parser.add_argument("predictions", type=Path, help="folder of predicted labelmaps")
     parser.add_argument("labels", type=Path, help="folder of label files, or dataset.json")
     parser.add_argument("--out", type=Path, metavar="DIR", help="for metrics.csv and .json (default: predictions)")
@@ -229,7 +265,7 @@ def _evaluate(args: argparse.Namespace, reporter: Reporter) -> None:
 
 
 def _add_info(commands) -> None:
-    _add_command(commands, _info, "show the installed versions and the device that would be used", "info")
+    add_command(commands, _info, "show the installed versions and the device that would be used", "info")
 
 
 def _info(args: argparse.Namespace, reporter: Reporter) -> None:

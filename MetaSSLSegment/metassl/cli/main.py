@@ -9,6 +9,7 @@ from .. import __version__
 from ..errors import DiskError, MetaSSLError, MissingDependencyError, OutOfMemoryError, Stopped
 from ..events import Reporter
 from .commands import add_commands
+from .review import add_review_commands
 
 EXIT_CODES = """exit codes:
   0 done   1 unexpected error   2 bad input   3 out of memory   4 missing Python package   5 disk
@@ -81,5 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"metassl {__version__}")
     parser.set_defaults(command=None)
-    add_commands(parser.add_subparsers(title="commands", metavar="COMMAND"))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    add_commands(commands)
+    add_review_commands(commands)
     return parser

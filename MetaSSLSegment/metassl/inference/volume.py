@@ -31,11 +31,14 @@ class VolumePrediction:
         labelmap: uint8, the classes' values.
         regions: uint8, 1 UC, 2 US, 3 DC, 4 DS (``regions.REGIONS``), or None.
         confidence: float32, probability of the predicted class, 0-1, or None.
+        other: uint8, the classes' values as the other prediction has them; the labelmap's but for discrepant voxels.
+            Made with the regions, else None.
     """
 
     labelmap: sitk.Image
     regions: sitk.Image | None
     confidence: sitk.Image | None
+    other: sitk.Image | None = None
 
 
 def predict_volume(
@@ -103,6 +106,8 @@ def predict_volume(
         label = largest_components(label)
     values = np.array([0, *(c.value for c in model.classes)], np.uint8)
     found["label"] = torch.from_numpy(values[label])
+    if "other" in found:
+        found["other"] = torch.from_numpy(values[found["other"].numpy()])
 
     def image_of(name: str) -> sitk.Image | None:
         if name not in found:
@@ -110,7 +115,7 @@ def predict_volume(
         array = found.pop(name).numpy()
         return _reordered(array, grid, images[0]) if aligned else image_like(array, images[0])
 
-    return VolumePrediction(image_of("label"), image_of("region"), image_of("confidence"))
+    return VolumePrediction(image_of("label"), image_of("region"), image_of("confidence"), image_of("other"))
 
 
 def predict_labels(

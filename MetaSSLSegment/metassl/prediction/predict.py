@@ -14,6 +14,8 @@ from ..errors import InputError
 from ..files import write_json
 from ..inference.model import Model
 from ..inference.volume import predict_volume
+from ..review.expected import expected_quality
+from ..review.places import places_of_prediction
 from .cases import find_cases
 from .measures import measure_prediction
 
@@ -39,7 +41,8 @@ def predict_files(
     """Segment every case of the inputs.
 
     For each case ``NAME_seg.nii.gz``, ``NAME_regions.nii.gz``, ``NAME_confidence.nii.gz`` in the input's geometry and
-    ``NAME.json``; for all together ``summary.json``. Existing files are replaced.
+    ``NAME.json`` with volumes and, when regions and confidence are made, the Dice to expect and the places to look at;
+    for all together ``summary.json``. Existing files are replaced.
 
     Args:
         model: a loaded model.
@@ -98,6 +101,9 @@ def predict_files(
                 write_image(image, out / f"{case.id}_{kind}.nii.gz")
         seconds = round(time.monotonic() - begin, 2)
         numbers = measure_prediction(model, prediction)
+        if prediction.regions is not None and prediction.confidence is not None:
+            numbers["expected_dice"] = expected_quality(model, prediction)
+            numbers["places"] = [place.to_dict() for place in places_of_prediction(prediction, model.classes)]
         results.append({"case": case.id, "images": list(case.images), "seconds": seconds, **numbers})
         write_json(out / f"{case.id}.json", {"model": model.name, **results[-1]})
     write_json(out / "summary.json", {"model": model.name, "cases": results, "failed": failed})

@@ -25,6 +25,7 @@ from ..planning.planner import describe_plan, make_plan
 from .fitting import Fit
 from .run_folder import RunFolder
 from .trainer import Trainer
+from .warm_start import WarmStart
 
 FEW_STEPS = 150
 """A budget with fewer steps is warned of."""
@@ -81,12 +82,26 @@ def prepare_data(
     if plan is None:
         dataset = usable_dataset(dataset, job, reporter, should_stop)
         dataset.save(run.dataset_file)
-        plan = fitted_plan(dataset, job, device, reporter, should_stop)
+        plan = started_plan(run, dataset, reporter) or fitted_plan(dataset, job, device, reporter, should_stop)
         plan.save(run.plan_file)
     else:
         reporter.info(describe_plan(plan))
     cases = build_cache(dataset, plan, run.cache, progress=reporter.phase("preprocessing"), should_stop=should_stop)
     return dataset, plan, cases
+
+
+def started_plan(run: RunFolder, dataset: Dataset, reporter: Reporter) -> Plan | None:
+    """The plan of the model that the run starts from, None without one; says where it starts."""
+    start = WarmStart.load(run.start_file)
+    if start is None:
+        return None
+    new = start.new_classes(dataset.classes)
+    reporter.info(
+        f"Starting from the model {start.parent['path']}, trained on {start.parent['name']} for "
+        f"{start.parent['iterations']} steps" + (f"; new: {', '.join(new)}" if new else "")
+    )
+    reporter.info(describe_plan(start.plan))
+    return start.plan
 
 
 def fitted_plan(
