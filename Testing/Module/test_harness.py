@@ -11,7 +11,7 @@ import pytest
 import qt
 import slicer
 import vtk
-from harness import minislicer, packages, parameter_node_wrapper, scene_views
+from harness import minislicer, packages, parameter_node_wrapper, sample_data, scene_views
 from harness.interaction import LatencyMonitor, failOnCallbackErrors, processEvents, screenshot, waitUntil
 from harness.module_loading import openModule
 from slicer import vtkMRMLScalarVolumeNode
@@ -489,19 +489,43 @@ def test_a_failing_installation_raises(packaging):
         slicer.util.pip_install("monai")
 
 
-def test_samples_and_functions_of_the_start_up_run_when_a_test_says_so():
+@pytest.fixture
+def samples(monkeypatch):
+    """No source is registered."""
+    monkeypatch.setattr(slicer.modules, "sampleDataSources", {}, raising=False)
+    return slicer.modules.sampleDataSources
+
+
+def test_samples_and_functions_of_the_start_up_run_when_a_test_says_so(samples):
     from SampleData import SampleDataLogic
+
+    def load(source):
+        return [ramp(source.sampleName)]
 
     slicer.app.connect(
         "startupCompleted()",
         lambda: SampleDataLogic.registerCustomSampleDataSource(
-            category="MetaSSL", sampleName="HarnessSample", customDownloader=lambda source: [ramp(source.sampleName)]
+            "MetaSSL", "HarnessSample", [], [], [], customDownloader=load
         ),
     )
-    assert "HarnessSample" not in [source.sampleName for source in SampleDataLogic.sources]
+    assert samples == {}
     slicer.app.completeStartup()
-    assert SampleDataLogic().downloadSample("HarnessSample")[0].GetName() == "HarnessSample"
-    del SampleDataLogic.sources[-1]
+    assert sample_data.click("HarnessSample")[0].GetName() == "HarnessSample"
+    SampleDataLogic.registerCustomSampleDataSource("MetaSSL", "HarnessSample", [], [], [], customDownloader=load)
+    assert len(samples["MetaSSL"]) == 1, "registered again it stays one"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [({}, TypeError), ({"uris": []}, TypeError), ({"uris": [], "fileNames": ["a"]}, ValueError),
+     ({"uris": ["a"], "fileNames": ["a"], "nodeNames": []}, ValueError)],
+    ids=str,
+)  # fmt: skip
+def test_file_fields_of_a_sample_must_be_lists_of_one_length(samples, fields, error):
+    from SampleData import SampleDataLogic
+
+    with pytest.raises(error):
+        SampleDataLogic.registerCustomSampleDataSource(sampleName="a", customDownloader=print, **fields)
 
 
 def test_extensions_install_only_when_the_imitated_server_has_them(monkeypatch):

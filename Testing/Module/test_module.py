@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import SimpleITK as sitk
 import slicer
 from conftest import FOLDER, MODULE
 from harness.interaction import LatencyMonitor, failOnCallbackErrors, screenshot, waitUntil
+from harness.module_loading import loadModule
 from metassl import Job
 from metassl.data.sample import make_sample
 from metassl.regions import REGIONS
@@ -46,6 +48,14 @@ def test_opening_the_module_imports_neither_torch_nor_monai_nor_skimage():
     run = subprocess.run([sys.executable, "-c", code, FOLDER, MODULE], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_module_sample_data_offers_the_sample_after_the_start(monkeypatch):
+    monkeypatch.setattr(slicer.modules, "sampleDataSources", {}, raising=False)
+    loadModule(MODULE)
+    slicer.app.completeStartup()
+    (source,) = slicer.modules.sampleDataSources["MetaSSL"]
+    assert source.sampleName == "MetaSSLSample" and Path(source.thumbnailFileName).is_file()
 
 
 def test_the_five_steps(user, sample, tmp_path, record_property):

@@ -33,6 +33,9 @@ def registerSampleData(iconFile):
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="MetaSSL",
         sampleName=NAME,
+        uris=[],  # lists of one length, although the downloader needs none of them
+        fileNames=[],
+        nodeNames=[],
         customDownloader=makeAndLoad,
         thumbnailFileName=str(iconFile),
     )

@@ -4,7 +4,6 @@ import importlib.metadata
 import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
 
 import qt
 import slicer
@@ -134,39 +133,6 @@ class ExtensionsManager:
             return False
         self.installed.add(name)
         return True
-
-
-class SampleDataLogic:
-    """Stand-in of `SampleData.SampleDataLogic`: remembers the sources and runs their custom downloaders."""
-
-    sources: ClassVar[list] = []
-
-    @classmethod
-    def registerCustomSampleDataSource(
-        cls,
-        category="Custom",
-        sampleName=None,
-        uris=None,
-        fileNames=None,
-        nodeNames=None,
-        customDownloader=None,
-        thumbnailFileName=None,
-        **others,
-    ):
-        if customDownloader is None:
-            raise NotImplementedError("the harness downloads nothing")
-        source = SimpleNamespace(
-            category=category,
-            sampleName=sampleName,
-            customDownloader=customDownloader,
-            thumbnailFileName=thumbnailFileName,
-        )
-        cls.sources.append(source)
-
-    def downloadSample(self, name):
-        """What a click on the sample's picture does."""
-        source = next(source for source in self.sources if source.sampleName == name)
-        return source.customDownloader(source)
 
 
 class ModuleManager:

@@ -34,8 +34,9 @@ def bootstrap():
     applicationModule.keepSubjectHierarchy(scene)
     slicer.app.layoutManager().addSliceViews(scene, applicationLogic)
     applicationModule.replaceFileFunctions()
-    sampleData = sys.modules["SampleData"] = types.ModuleType("SampleData", "Stand-in of the module Sample Data.")
-    sampleData.SampleDataLogic = applicationModule.SampleDataLogic
+    from . import sample_data
+
+    sys.modules["SampleData"] = sample_data
     _kept.extend([application, temporaryFolder, applicationLogic, logics, cache])
     atexit.register(_shutDown)
     return slicer
