@@ -2,7 +2,6 @@ import shutil
 from pathlib import Path
 
 import qt
-import slicer
 from metassl import Job, duration
 from slicer.i18n import tr as _
 
@@ -150,6 +149,7 @@ class TrainingSection(Section):
         self._run, self._isNew, self.trainedModel, self._doubted = run, isNew, None, []
         self.ui.logText.clear()
         self.logic.curves.clear()
+        self.onChart()  # now that the person is here: later another module, with another layout, may be open
         self._flushTimer.start()
         self.task.begin(_("A training is running."))
 
@@ -164,15 +164,12 @@ class TrainingSection(Section):
 
     def _onEvent(self, event):
         self.logic.curves.add(event)
-        if event["event"] == "start":
-            self.onChart()
-        elif event["event"] == "annotations":
+        if event["event"] == "annotations":
             self._doubted = [str(case) for case in event.get("doubted") or ()]
 
     def onChart(self, _index=0):
         """Show the chosen curves in the plot view."""
-        self.logic.curves.flush()
-        slicer.modules.plots.logic().ShowChartInLayout(self.logic.curves.chartNode(self.ui.chartBox.currentData))
+        self.logic.curves.show(self.ui.chartBox.currentData)
 
     # Ending
 
