@@ -31,6 +31,15 @@ class Crops:
     seeds: tuple[int, ...]
     cases: tuple[int, ...]
 
+    def first(self, count: int) -> "Crops":
+        """The first crops."""
+        return Crops(self.images[:count], self.labels[:count], self.seeds[:count], self.cases[:count])
+
+    def to(self, device: torch.device) -> "Crops":
+        """The crops on a device; from page-locked memory nobody waits for that."""
+        images, labels = (part.to(device, non_blocking=True) for part in (self.images, self.labels))
+        return Crops(images, labels, self.seeds, self.cases)
+
 
 class CropSampler:
     """Draws the crops of any step.

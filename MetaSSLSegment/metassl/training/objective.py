@@ -61,7 +61,7 @@ class Objective(nn.Module):
         trust = torch.ones(labels.shape, device=labels.device)
         if self.uses_trust:
             trust[:labelled] *= self.trust(cases, ramp).view(-1, 1, 1, 1)
-        if self.job.pasting == "off":
+        if self.job.pasting == "off" or labelled == len(labels):
             return Streams(weak, strong, labels, labelled, None, trust, cases)
         strong, labels, trust, pasted = paste_labelled(strong, labels, trust, labelled, crops.seeds)
         return Streams(weak, strong, labels, labelled, pasted, trust, cases)
@@ -89,7 +89,9 @@ class Objective(nn.Module):
             ]
         ).mean()
         metrics = {"supervised": supervised.detach()}
-        if not predictions.pairs:
+        if not predictions.pairs:  # supervised only, or warming up: annotation trust begins to learn
+            if self.uses_trust:
+                self.trust.update([read[id(p)] for p in predictions.trained], streams.labels[:count], streams.cases)
             return supervised, metrics
         if self.job.loss == "own":
             agreement = self._own_loss(method, predictions, streams)
