@@ -126,6 +126,28 @@ def test_info_names_versions_and_device():
     assert "scikit-image" in metassl("info").stdout
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("raise ImportError('DLL load failed')", "skimage is installed but does not work: DLL load failed"),
+        ("import no_such_part", "skimage is installed but does not work: No module named 'no_such_part'"),
+    ],
+)
+def test_info_tells_a_broken_package_from_a_missing_one(tmp_path, content, says):
+    (tmp_path / "skimage").mkdir()
+    (tmp_path / "skimage" / "__init__.py").write_text(content)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    result = metassl("info", "--events", env={**os.environ, "PYTHONPATH": path})
+    assert result.returncode == 4 and says in json.loads(result.stdout.splitlines()[-1])["message"]
+
+
+def test_a_library_that_windows_cannot_load_is_no_trouble_with_the_disk():
+    error = OSError(22, "The specified module could not be found")
+    error.winerror = 126
+    assert explain(error).exit_code == 4 and "does not work" in str(explain(error))
+    assert explain(ImportError("DLL load failed")).exit_code == 4
+
+
 def test_prepare_and_check_from_the_command_line(tmp_path):
     assert metassl("sample", "--out", tmp_path / "s", "--labelled", 1, "--unlabelled", 1, "--test", 1).returncode == 0
     result = metassl("prepare", tmp_path / "s", "--ignored", "sample_002", "--out", tmp_path / "d.json", "--events")

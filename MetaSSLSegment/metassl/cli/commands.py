@@ -5,11 +5,12 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from .. import __version__
 from ..data.dataset import ROLES, Dataset
-from ..errors import InputError, Stopped
+from ..errors import InputError, MissingDependencyError, Stopped
 from ..events import Reporter
 from .options import add_roles, add_setting, add_settings, job_given, settings_given, source_and_roles
 from .stopping import stop_requests
@@ -236,6 +237,8 @@ def _info(args: argparse.Namespace, reporter: Reporter) -> None:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
+    for name in ("torch", "monai", "SimpleITK", "skimage"):
+        _import(name)
     import torch
 
     from ..devices import choose_device, choose_precision, describe_device
@@ -258,3 +261,27 @@ def _info(args: argparse.Namespace, reporter: Reporter) -> None:
     if not args.events:
         print("\n".join(f"{name:<13} {fact}" for name, fact in facts.items()))
     reporter.event("done", **facts)
+
+
+def _import(name: str) -> None:
+    """Import a package that must work.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+        MissingDependencyError: it is installed, but broken.
+    """
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            raise
+        raise _broken(name, error) from error
+    except Exception as error:
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: Exception) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"The Python package {name} is installed but does not work: {error}",
+        f"Install it again: pip install --force-reinstall {name}",
+    )

@@ -13,6 +13,8 @@ from .commands import add_commands
 EXIT_CODES = """exit codes:
   0 done   1 unexpected error   2 bad input   3 out of memory   4 missing Python package   5 disk
   130 stopped by the user, everything saved"""
+BROKEN_LIBRARY = (126, 127, 193, 1114)
+"""Windows' numbers of a DLL that is not there, lacks a function, is damaged, or cannot start."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +63,11 @@ def explain(error: Exception) -> MetaSSLError:
     if isinstance(error, ModuleNotFoundError):
         return MissingDependencyError(
             f"The Python package {error.name} is not installed.", f"Install it with: pip install {error.name}"
+        )
+    if isinstance(error, ImportError) or getattr(error, "winerror", None) in BROKEN_LIBRARY:
+        return MissingDependencyError(
+            f"A Python package is installed but does not work: {error}",
+            "Install it again: pip install --force-reinstall",
         )
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return OutOfMemoryError(

@@ -21,6 +21,8 @@ from .objective import Objective
 METRICS_SECONDS = 1.0
 DOUBTED = 0.5
 """Cases whose annotation is trusted less than this are named to the user."""
+LEARNT = 0.5
+"""Dice with the best annotation below which a model has learnt too little to doubt any."""
 
 
 class Reports:
@@ -104,14 +106,15 @@ class Reports:
         cases = self.cases["labelled"]
         trust = objective.trust(range(len(cases)), self.budget.ramp()).tolist()
         dice = objective.trust.dice().tolist()
+        least = DOUBTED if max(dice) >= LEARNT else 0.0
         self.reporter.event(
             "annotations",
             iteration=self.budget.iteration,
             cases={c.id: {"dice": round(d, 4), "trust": round(t, 4)} for c, d, t in zip(cases, dice, trust)},
-            doubted=[c.id for c, t in zip(cases, trust) if t < DOUBTED],
+            doubted=[c.id for c, t in zip(cases, trust) if t < least],
         )
         for case, d, t in zip(cases, dice, trust):
-            if t < DOUBTED:
+            if t < least:
                 self.reporter.warning(
                     f"The annotation of {case.id} disagrees with what the model learnt from the other cases (Dice "
                     f"{d:.2f}, others up to {max(dice):.2f}) and counted little. Check it, correct it or leave it out."
