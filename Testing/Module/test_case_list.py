@@ -351,8 +351,8 @@ def test_an_export_that_breaks_in_an_unforeseen_way_is_told(cases, tmp_path):
     """Called by a timer, it would otherwise leave the panel waiting for ever."""
 
     class Broken(CaseExporter):
-        def exportVolume(self, volumeNode, path):
-            super().exportVolume(volumeNode, path)
+        def volumePieces(self, volumeNode, path):
+            yield from super().volumePieces(volumeNode, path)
             raise MemoryError("none left")
 
     cases.addNodes(volumeNode(name="one"))

@@ -42,6 +42,14 @@ def test_points_reach_the_table_and_the_chart(curves):
     assert curves.hasPoints("regions") and not curves.hasPoints("hold-out")
 
 
+def test_charts_are_brought_up_to_date_one_by_one_and_in_turn(curves):
+    curves.add({"event": "hold-out", "iteration": 5, "mean_dice": 0.5, "dice": {}})
+    for step in range(1, 5):
+        curves.add(metrics(step, {"UC": 0.9}, total=2.0))
+        curves.flushOne()
+    assert len(owned("vtkMRMLTableNode")) == 3, "none waits for ever while others have news"
+
+
 def test_curves_that_begin_later_or_pause_have_gaps(curves):
     curves.add(metrics(1, total=3.0))
     curves.add(metrics(2, total=2.0, unlabelled=5.0))

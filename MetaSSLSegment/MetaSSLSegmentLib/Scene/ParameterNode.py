@@ -39,10 +39,12 @@ class MetaSSLSegmentParameterNode:
     makeConfidence: bool = True
     show3D: bool = False
     keepLargest: bool = False
+    careful: bool = False
 
     # 5. Display
     opacity: Annotated[float, WithinRange(0, 1)] = 0.5
-    legend: bool = True
+    legend: bool = False
+    certain: bool = False
 
 
 def trainingSettings(parameters):

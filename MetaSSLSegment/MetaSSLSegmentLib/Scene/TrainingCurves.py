@@ -14,7 +14,7 @@ class TrainingCurves:
     """The curves of the last training: one table and one chart each for losses, region shares and hold-out Dice.
 
     The nodes are made once per scene and filled anew by every training. Points are collected by ``add`` and reach the
-    nodes with ``flush``, which is meant to be called about once a second. Plot views that show a chart follow its
+    nodes with ``flushOne``, which is meant to be called a few times a second. Plot views that show a chart follow its
     points, until a person zooms in.
     """
 
@@ -26,7 +26,8 @@ class TrainingCurves:
     def clear(self):
         """Forget all points; the nodes follow with the next ``flush``."""
         self._points = {chart: {} for chart in self.CHARTS}
-        self._changed = set(self.CHARTS)
+        self._changed = list(self.CHARTS)
+        """charts with points that are not in the scene yet, in the order in which they came"""
         self._fitted = {}
         """chart -> ranges of its axes since they were last fitted to its points"""
 
@@ -71,13 +72,19 @@ class TrainingCurves:
         self._fit(chart)
 
     def flush(self):
-        """Bring the collected points into the scene."""
-        for chart in sorted(self._changed):
-            isZoomed = self._isZoomed(chart)
-            self._fill(chart)
-            if not isZoomed:
-                self._fit(chart)
-        self._changed = set()
+        """Bring all collected points into the scene."""
+        while self._changed:
+            self.flushOne()
+
+    def flushOne(self):
+        """Bring the points of one chart into the scene: those of all at once would hold up the application."""
+        if not self._changed:
+            return
+        chart = self._changed.pop(0)
+        isZoomed = self._isZoomed(chart)
+        self._fill(chart)
+        if not isZoomed:
+            self._fit(chart)
 
     def _isZoomed(self, chart):
         """Whether a person has changed the axes since they were fitted; not when all points of then can be seen."""
@@ -110,7 +117,8 @@ class TrainingCurves:
             points.setdefault(name, [np.nan] * len(steps))
         for name, column in points.items():
             column.append(values.get(name, np.nan) if name else step)
-        self._changed.add(chart)
+        if chart not in self._changed:
+            self._changed.append(chart)
 
     def _fill(self, chart):
         points = self._points[chart]

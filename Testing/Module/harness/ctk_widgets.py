@@ -70,9 +70,19 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         child = event.child()
         if event.added() and isinstance(child, QtWidgets.QWidget):
             child.installEventFilter(self)
+            if child.testAttribute(QtCore.Qt.WA_WState_ExplicitShowHide) and child.isHidden():
+                child.setProperty("visibilityToParent", False)
             if self._isCollapsed:
                 self._showAsWanted(child)
         super().childEvent(event)
+
+    def showEvent(self, event):
+        """Qt has just shown the children."""
+        if self._isCollapsed:
+            for child in self.children():
+                if isinstance(child, QtWidgets.QWidget):
+                    self._showAsWanted(child)
+        super().showEvent(event)
 
     def eventFilter(self, child, event):
         wishes = {QtCore.QEvent.ShowToParent: True, QtCore.QEvent.HideToParent: False}

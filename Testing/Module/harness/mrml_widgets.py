@@ -91,13 +91,15 @@ class _NodeList:
         if self._scene is None:
             return []
         every = (self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes()))
-        return [node for node in every if self._offers(node)]
+        types, hidden = list(self.nodeTypes), self._filterModel.hiddenNodeIDs
+        candidates = [node for node in every if any(node.IsA(nodeType) for nodeType in types)]
+        return [node for node in candidates if node.GetID() not in hidden and self._offers(node)]
 
     def sortFilterProxyModel(self):
         return self._filterModel
 
     def _offers(self, node):
-        if (node.GetHideFromEditors() and not self.showHidden) or node.GetID() in self._filterModel.hiddenNodeIDs:
+        if node.GetHideFromEditors() and not self.showHidden:
             return False
         if any(node.IsA(nodeType) for nodeType in self.hideChildNodeTypes):
             return False
@@ -140,9 +142,9 @@ class qMRMLNodeComboBox(QtWidgets.QWidget, _NodeList):
     selectNodeUponCreation = storedProperty(bool, "selectNodeUponCreation", True)
     baseName = storedProperty(str, "baseName", "")
     sizeAdjustPolicy = Property(
-        QtWidgets.QComboBox.SizeAdjustPolicy,
-        lambda self: self._comboBox.sizeAdjustPolicy,
-        lambda self, policy: self._comboBox.setSizeAdjustPolicy(policy),
+        int,
+        lambda self: self._comboBox.sizeAdjustPolicy.value,
+        lambda self, policy: self._comboBox.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy(policy)),
     )
 
     def __init__(self, parent=None):

@@ -32,7 +32,9 @@ class LayoutManager:
             logic.SetMRMLApplicationLogic(applicationLogic)
             self._sliceLogics.AddItem(logic)
         applicationLogic.SetSliceLogics(self._sliceLogics)
-        self._layoutNode = _singleton(scene, "vtkMRMLLayoutNode", "vtkMRMLLayoutNode")
+        self._layoutLogic = slicer.vtkMRMLLayoutLogic()  # knows Slicer's layouts and makes the layout node
+        self._layoutLogic.SetMRMLScene(scene)
+        self._layoutNode = self._layoutLogic.GetLayoutNode()
         self._layoutNode.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
         self._plotWidget = PlotWidget(_singleton(scene, "vtkMRMLPlotViewNode", "PlotView1"))
 
