@@ -69,7 +69,7 @@ def test_the_five_steps(user, sample, tmp_path, record_property):
 
     user.startTraining(budgetKind="iterations", iterations=100000, network="small", seed=3)
     with LatencyMonitor() as latency:
-        waitUntil(lambda: user.widget.logic.curves.hasPoints("regions"), 120, "the first metrics")
+        waitUntil(lambda: user.widget.logic.curves.hasPoints("losses"), 120, "the first metrics")
         waitUntil(lambda: "left" in user.ui.workText.text, 10)
         assert user.ui.cancelButton.text == "Stop" and user.ui.workFrame.visible
         user.click("cancelButton")
