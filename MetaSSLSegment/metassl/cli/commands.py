@@ -181,14 +181,11 @@ def _add_predict(commands) -> None:
 
 
 def _predict(args: argparse.Namespace, reporter: Reporter) -> None:
-    import torch
-
-    from ..devices import choose_device, describe_device
+    from ..devices import choose_device, describe_device, limit_threads
     from ..inference.model import load_model
     from ..prediction.predict import predict_files
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    limit_threads(args.threads)
     device = choose_device(args.device, reporter.warning)
     model = load_model(args.model, device)
     reporter.info(f"Device: {describe_device(device)}")

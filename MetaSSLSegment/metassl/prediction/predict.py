@@ -10,10 +10,12 @@ import SimpleITK as sitk
 from ..data.dataset import ROLES, Case
 from ..data.images import write_image
 from ..data.reading import read_images
+from ..data.rules import Fix
 from ..errors import InputError
 from ..files import write_json
 from ..inference.model import Model
 from ..inference.volume import predict_volume
+from ..planning.fingerprint import unusual
 from .cases import find_cases
 from .measures import measure_prediction
 
@@ -76,11 +78,14 @@ def predict_files(
 
         begin = time.monotonic()
         try:
-            images = _read_channels(case, model)
+            images = _read_channels(case, model, lambda fix, name=case.id: warn(f"{name}: {fix.message}"))
         except InputError as error:
             failed.append(case.id)
             warn(f"{case.id} is left out: {error} {error.hint}")
             continue
+        if model.fingerprint is not None:
+            for sentence in unusual(images, model.fingerprint, model.plan.intensities):
+                warn(f"{case.id}: {sentence}")
         prediction = predict_volume(
             model,
             images,
@@ -120,7 +125,7 @@ def _require_inputs_stay(cases: Sequence[Case], out: Path) -> None:
             )
 
 
-def _read_channels(case: Case, model: Model) -> list[sitk.Image]:
+def _read_channels(case: Case, model: Model, fixed: Callable[[Fix], None]) -> list[sitk.Image]:
     """The channels of a case; InputError when they are not as many as the model needs, or cannot be used."""
     if len(case.images) != len(model.channels):
         raise InputError(
@@ -128,4 +133,4 @@ def _read_channels(case: Case, model: Model) -> list[sitk.Image]:
             f"{len(case.images)}.",
             "Name the channels' files NAME_0000, NAME_0001 and so on, in the order of training.",
         )
-    return read_images(case)
+    return read_images(case, fixed)
