@@ -20,6 +20,9 @@ THINNEST = 4
 CHANNEL_TOLERANCE = 0.1
 """Channels of a case may lie this many voxels apart (rounded headers)."""
 
+FEW_VOXELS = 1_000_000
+"""ITK's threads cost smaller volumes more time than they save."""
+
 
 def read_images(case: Case, fixed: Callable[[Fix], None] | None = None) -> list[sitk.Image]:
     """The channels of a case as float32 volumes with one geometry; those of a DICOM series know their modality.
@@ -77,8 +80,9 @@ def _read_channels(path: str, count: int, fixed: Callable[[Fix], None] | None) -
 
 
 def _as_float(image: sitk.Image, modality: str | None) -> sitk.Image:
-    # numpy converts several times as fast as sitk.Cast
-    if image.GetPixelID() != sitk.sitkFloat32:
+    if image.GetNumberOfPixels() > FEW_VOXELS:
+        image = sitk.Cast(image, sitk.sitkFloat32)
+    elif image.GetPixelID() != sitk.sitkFloat32:
         image = image_like(sitk.GetArrayViewFromImage(image).astype(np.float32), image)
     if modality:
         image.SetMetaData(MODALITY, modality)

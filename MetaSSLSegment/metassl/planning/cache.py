@@ -3,10 +3,14 @@
 import json
 import math
 import shutil
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from glob import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,11 +22,13 @@ from ..data.labels import read_label
 from ..data.pool import map_cases, source_state
 from ..data.reading import MOST_VOXELS, read_images
 from ..errors import DiskError, InputError
-from ..files import read_json, replacing, write_json
+from ..files import make_durable, read_json, replacing, write_json
 from .plan import Plan
 from .resampling import label_to_grid, to_grid
 
 CACHE_VERSION = 1
+TOGETHER_SECONDS = 5
+"""How long finished cases may wait for each other to be made durable together."""
 FOREGROUND_VOXELS = 2000
 """Number of foreground voxels per class and case that are remembered for centring crops."""
 
@@ -94,19 +100,22 @@ def build_cache(
     stopped = "Stopped while preprocessing; the finished cases are kept."
     failed: dict[str, InputError] = {}
 
-    def work(case: Case) -> None:
-        _preprocess(case, dataset, plan, folder, kept)
+    finished = _Finished(folder)
 
-    for case, preprocessed in map_cases(work, missing, largest, should_stop, stopped):
-        try:
-            preprocessed.result()
-        except InputError as error:
-            failed[case.id] = error
-            if warn:
-                warn(f"Case {case.id} is left out: {error} {error.hint}")
-        done += 1
-        if progress:
-            progress(done, len(cases), case.id)
+    def work(case: Case) -> dict[str, Any]:
+        return _preprocess(case, dataset, plan, folder, kept)
+
+    with closing(finished):
+        for case, preprocessed in map_cases(work, missing, largest, should_stop, stopped):
+            try:
+                finished.add(case.id, preprocessed.result())
+            except InputError as error:
+                failed[case.id] = error
+                if warn:
+                    warn(f"Case {case.id} is left out: {error} {error.hint}")
+            done += 1
+            if progress:
+                progress(done, len(cases), case.id)
     left = [case for case in cases if case.id not in failed]
     if failed and not any(case.role == "labelled" for case in left):
         case_id, error = next(iter(failed.items()))
@@ -114,7 +123,44 @@ def build_cache(
     return [_find_cached(case, dataset, plan, folder) for case in left]
 
 
-def _preprocess(case: Case, dataset: Dataset, plan: Plan, folder: Path, kept: KeptVolumes) -> None:
+class _Finished:
+    """Writes the json files of finished cases, once the arrays of several together are on the disk.
+
+    Args:
+        folder: the cache.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._waiting: dict[str, dict[str, Any]] = {}
+        self._written = time.monotonic()
+
+    def add(self, case_id: str, content: dict[str, Any]) -> None:
+        """A finished case and what its json file says."""
+        self._waiting[case_id] = content
+        if time.monotonic() - self._written > TOGETHER_SECONDS:
+            self.close()
+
+    def close(self) -> None:
+        """Write what is left.
+
+        Raises:
+            DiskError: the disk is full.
+        """
+        try:
+            make_durable(path for case_id in self._waiting for path in self._folder.glob(f"{escape(case_id)}.*.npy"))
+        except OSError as error:
+            raise DiskError(
+                f"Cannot write to {self._folder}: {error.strerror or error}.", "Free some disk space."
+            ) from error
+        for case_id, content in self._waiting.items():
+            write_json(self._folder / f"{case_id}.json", content, durable=False)
+        self._waiting.clear()
+        self._written = time.monotonic()
+
+
+def _preprocess(case: Case, dataset: Dataset, plan: Plan, folder: Path, kept: KeptVolumes) -> dict[str, Any]:
+    """Write the arrays of a case; returns what its json file is to say."""
     fingerprint = _fingerprint(case, dataset, plan)
     (folder / f"{case.id}.json").unlink(missing_ok=True)
     images, label = kept.take(case) or (read_images(case), None)
@@ -127,7 +173,7 @@ def _preprocess(case: Case, dataset: Dataset, plan: Plan, folder: Path, kept: Ke
         label = label_to_grid(label, images[0], plan)
         _save_array(folder / f"{case.id}.label.npy", label)
         _save_array(folder / f"{case.id}.foreground.npy", _sample_foreground(label, case.id))
-    write_json(folder / f"{case.id}.json", {"fingerprint": fingerprint, "shape": list(array.shape[1:])})
+    return {"fingerprint": fingerprint, "shape": list(array.shape[1:])}
 
 
 def _require_size(image: sitk.Image, plan: Plan) -> None:
@@ -142,7 +188,7 @@ def _require_size(image: sitk.Image, plan: Plan) -> None:
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:
-    with replacing(path) as temporary:
+    with replacing(path, durable=False) as temporary:
         np.save(temporary, array)
 
 

@@ -40,6 +40,8 @@ class MetaImageFile:
                 name, equals, value = (part.strip() for part in line.partition("="))
                 if not self.fields and not (equals and re.fullmatch(r"\w+", name, re.ASCII)):
                     raise unreadable(path, "it does not begin like a MetaImage file.")
+                if line.strip() and not (equals and name.isprintable() and "\ufffd" not in name):
+                    raise unreadable(path, f"its header has a line that means nothing: {line[:60]!r}")
                 if self.fields.setdefault(name, value) != value and name != "Comment":
                     raise unreadable(path, f"its header states {name} twice.")
                 if name == "ElementDataFile":
@@ -98,10 +100,14 @@ class MetaImageFile:
             raise unreadable(self.path, f"its header lists {len(listed)} data files.")
         return tuple(self.path.parent / name for name in listed)
 
-    @property
-    def has_spacing(self) -> bool:
-        """Whether it states how large the voxels are."""
-        return "ElementSpacing" in self.fields or "ElementSize" in self.fields
+    def not_stated(self) -> list[str]:
+        """What the header does not say about the grid."""
+        stated = {
+            "voxel spacing": ("ElementSpacing", "ElementSize"),
+            "position": ("Offset", "Position", "Origin"),
+            "directions": PER_PAIR,
+        }
+        return [what for what, names in stated.items() if not any(name in self.fields for name in names)]
 
 
 def _is_true(text: str | None) -> bool:

@@ -129,6 +129,10 @@ class NiftiFile:
         left, _, right = np.linalg.svd(direction)
         return NiftiGrid(spacing, left @ right, matrix[:, 3])
 
+    def not_stated(self) -> list[str]:
+        """What the header does not say about the grid."""
+        return [] if max(self._get("2h", 252)) > 0 else ["position", "directions"]
+
     def mended_header(self, grid: NiftiGrid) -> bytes:
         """The header with a matrix of right angles that ITK takes."""
         header = bytearray(self.header)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..rules import unreadable
+from ..rules import UnusableCase, unreadable
 from .stored import Stored
 from .text_header import MOST_AXES, MOST_FILES, MOST_LINES, data_files, read_line, whole_numbers
 
@@ -25,7 +25,26 @@ TYPES = {word: name for name, words in NUMBERS.items() for word in words}
 PACKINGS = {"raw": "", "gz": "gzip", "gzip": "gzip", "bz2": "other", "bzip2": "other"} | dict.fromkeys(
     ("txt", "text", "ascii", "hex"), "text"
 )
-OTHER_NAMES = {"datafile": "data file", "lineskip": "line skip", "byteskip": "byte skip"}
+FIELDS = {
+    *(
+        "content",
+        "number",
+        "type",
+        "block size",
+        "dimension",
+        "space",
+        "space dimension",
+        "space units",
+        "space origin",
+    ),
+    *("space directions", "measurement frame", "sizes", "spacings", "thicknesses", "axis mins", "axis maxs", "centers"),
+    *("labels", "units", "kinds", "min", "max", "old min", "old max", "endian", "encoding", "line skip", "byte skip"),
+    *("sample units", "data file"),
+}
+LONGEST_FIELD = 900
+"""Bytes. What is longer and cannot be understood makes the library that ITK reads NRRD with crash."""
+OTHER_NAMES = {name.replace(" ", ""): name for name in FIELDS} | {"centerings": "centers"}
+VECTOR = re.compile(r"\(([^()]*)\)")
 NEEDED = ("type", "dimension", "sizes", "encoding")
 
 
@@ -54,13 +73,17 @@ class NrrdFile:
 
     def _take(self, line: str) -> None:
         """A line: a field, a comment, a key with its value, or the name of a listed file."""
-        name, colon, value = line.partition(":")
         if self.fields.get("data file", "").startswith("LIST"):
             self.listed.append(line)
-        elif colon and not value.startswith("=") and not line.startswith("#"):
-            name = OTHER_NAMES.get(name.lower(), name.lower())
-            if self.fields.setdefault(name, value.strip()) != value.strip():
-                raise unreadable(self.path, f"its header states {name!r} twice.")
+            return
+        name, colon, value = (part.strip() for part in line.partition(":"))
+        if line.startswith("#") or (colon and value.startswith("=")):
+            return
+        name = OTHER_NAMES.get(name.lower(), name.lower())
+        if name not in FIELDS or (len(line) > LONGEST_FIELD and name != "content"):
+            raise unreadable(self.path, f"its header has a line that means nothing: {line[:60]!r}")
+        if self.fields.setdefault(name, value) != value:
+            raise unreadable(self.path, f"its header states {name!r} twice.")
 
     def stored(self) -> Stored:
         """How the voxels are stored."""
@@ -102,8 +125,25 @@ class NrrdFile:
             raise unreadable(self.path, f"its header lists {len(self.listed)} data files.")
         return tuple(self.path.parent / line.strip() for line in self.listed)
 
-    @property
-    def has_spacing(self) -> bool:
-        """Whether it states how large the voxels are."""
-        text = self.fields.get("space directions", "") + self.fields.get("spacings", "")
-        return bool(re.search(r"\d", text))
+    def not_stated(self) -> list[str]:
+        """What the header does not say about the grid.
+
+        Raises:
+            UnusableCase: it says it in a way that cannot be understood.
+        """
+        directions, origin = (self._vectors(name) for name in ("space directions", "space origin"))
+        spacings = self.fields.get("spacings", "").lower().replace("nan", "").strip()
+        stated = {"voxel spacing": directions or spacings, "position": origin, "directions": directions}
+        return [name for name, value in stated.items() if not value]
+
+    def _vectors(self, name: str) -> list[list[float]]:
+        text = self.fields.get(name, "")
+        try:
+            vectors = [[float(word) for word in vector.split(",")] for vector in VECTOR.findall(text)]
+        except ValueError:
+            vectors = []
+        left = VECTOR.sub("", text).replace("none", "").strip()
+        if left or len({len(vector) for vector in vectors}) > 1 or not np.all(np.isfinite(vectors)):
+            code = "origin" if name == "space origin" else "direction"
+            raise UnusableCase(code, f"{self.path} has the impossible {name} {text[:60]!r}.")
+        return vectors

@@ -20,6 +20,7 @@ FORMATS = {
     (".mha", ".mhd"): (MetaImageFile, "MetaImageIO"),
 }
 """Endings of names -> who looks at the header, and ITK's reader; files with other endings are ITK's alone."""
+TAKEN = {"voxel spacing": "1 mm", "position": "(0, 0, 0)", "directions": "the patient's axes"}
 
 
 class VolumeFile:
@@ -46,9 +47,12 @@ class VolumeFile:
             self._stored = self._file.stored() if look else None
             self._verified = require_whole(self.path, self._stored) if look else True
             self._grid, self.header = self._take_header()
+            missing = self._file.not_stated() if look else []
         self.fixes: tuple[Fix, ...] = ()
-        if isinstance(self._file, (NrrdFile, MetaImageFile)) and not self._file.has_spacing:
-            self.fixes = (Fix("no-spacing", f"{path} does not state its voxel spacing; 1 mm is taken."),)
+        if missing:
+            taken = " and ".join(TAKEN[what] for what in missing)
+            message = f"{path} does not state its {' and '.join(missing)}; taken instead: {taken}."
+            self.fixes = (Fix("no-geometry", message),)
 
     def read(self) -> sitk.Image:
         """The whole volume."""
