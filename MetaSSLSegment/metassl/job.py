@@ -17,6 +17,8 @@ RENAMED = {
     "ema": "ema_decay",
 }
 """Settings of version 1 by their present names."""
+BUDGETS = ("minutes", "iterations", "megavoxels")
+"""Settings that say how long to train; one of them is given."""
 GROUPS = ("budget and device", "data and network", "method", "MetaSSL loss", "expert")
 """Headings under which settings are offered, in order."""
 
@@ -39,6 +41,9 @@ class Job:
 
     minutes: float | None = setting("budget and device", None, "training time; 10 when no budget is given", low=0.01)
     iterations: int | None = setting("budget and device", None, "number of training steps, instead of a time", low=1)
+    megavoxels: float | None = setting(
+        "expert", None, "million voxels to pass forwards and back through a network, instead of a time", low=0.001
+    )
     device: str = setting("budget and device", "auto", "where to compute: auto, cpu, cuda, cuda:N or mps")
     threads: int = setting("budget and device", 0, "CPU threads, 0 for all", low=0)
     seed: int = setting("budget and device", 0, "seed of initial weights, crops and augmentation", low=0)
@@ -76,6 +81,9 @@ class Job:
         choices=("metassl", "own"),
     )
     consistency: float = setting("method", 1.0, "final weight of the unlabelled loss (lambda_max)", low=0.0)
+    warm_up: float = setting(
+        "method", 0.0, "share of the budget at its beginning for labelled crops alone", low=0.0, high=1.0
+    )
     ramp: float = setting("method", 0.6, "share of the budget over which the unlabelled loss rises", low=0.0, high=1.0)
     region_weights: str = setting(
         "MetaSSL loss",
@@ -127,9 +135,10 @@ class Job:
     def __post_init__(self):
         for item in fields(self):
             _validate(item.name, getattr(self, item.name), item.metadata)
-        if self.minutes is not None and self.iterations is not None:
-            raise InputError("Both minutes and iterations are given.", "Give one budget.")
-        if self.minutes is None and self.iterations is None:
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InputError(f"Both {' and '.join(given)} are given.", "Give one budget.")
+        if not given:
             object.__setattr__(self, "minutes", 10.0)
 
     def save(self, path: Path | str) -> None:

@@ -19,6 +19,7 @@ class Budget:
     Attributes:
         iteration: finished steps.
         seconds: so far, as of the last ``look``.
+        megavoxels: million voxels passed forwards and back through a network so far, see ``Method.passes``.
         reserve: seconds that saving the model and measuring hold-out cases will take at the end.
     """
 
@@ -26,6 +27,7 @@ class Budget:
         self.job = job
         self.iteration = 0
         self.seconds = 0.0
+        self.megavoxels = 0.0
         self.reserve = 0.0
         self._looked: float | None = None
 
@@ -40,6 +42,8 @@ class Budget:
         """Share of the budget that is spent, 0 to 1 and above."""
         if self.job.iterations is not None:
             return self.iteration / self.job.iterations
+        if self.job.megavoxels is not None:
+            return self.megavoxels / self.job.megavoxels
         whole = 60 * self.job.minutes
         return self.seconds / max(whole - self.reserve, LEAST_TRAINING * whole)
 
@@ -47,7 +51,7 @@ class Budget:
         """Training time left, None before the first step."""
         if self.job.minutes is not None:
             return max(0.0, 60 * self.job.minutes - self.seconds)
-        return self.seconds / self.iteration * (self.job.iterations - self.iteration) if self.iteration else None
+        return self.seconds * max(0.0, 1 / self.spent() - 1) if self.iteration else None
 
     def learning_rate(self) -> float:
         """Learning rate of the coming step."""
@@ -56,9 +60,17 @@ class Budget:
         # the warm-up starts above zero, so that even the very first step learns
         return self.job.learning_rate * fall * min(1.0, 0.05 + spent / WARM_UP)
 
+    def is_warming_up(self) -> bool:
+        """Whether the coming step sees labelled crops alone."""
+        return self.job.method != "supervised" and self.spent() < self.job.warm_up
+
     def ramp(self) -> float:
-        """How much the network's own judgement counts by now, exp(-5 (1 - t / T_r)^2), from 0 to 1."""
-        rise = min(1.0, self.spent() / self.job.ramp) if self.job.ramp > 0 else 1.0
+        """How much the network's own judgement counts by now, exp(-5 (1 - t / T_r)^2), from 0 to 1.
+
+        t begins after the warm-up.
+        """
+        past = (self.spent() - self.job.warm_up) / max(1 - self.job.warm_up, 1e-9)
+        rise = min(1.0, max(0.0, past) / self.job.ramp) if self.job.ramp > 0 else 1.0
         return math.exp(-5 * (1 - rise) ** 2)
 
     def consistency(self) -> float:

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..crops.augmentation import Augmentation
 from ..crops.pasting import paste_labelled
@@ -61,7 +60,7 @@ class Objective(nn.Module):
         trust = torch.ones(labels.shape, device=labels.device)
         if self.uses_trust:
             trust[:labelled] *= self.trust(cases, ramp).view(-1, 1, 1, 1)
-        if self.job.pasting == "off":
+        if self.job.pasting == "off" or labelled == len(labels):
             return Streams(weak, strong, labels, labelled, None, trust, cases)
         strong, labels, trust, pasted = paste_labelled(strong, labels, trust, labelled, crops.seeds)
         return Streams(weak, strong, labels, labelled, pasted, trust, cases)
@@ -89,7 +88,9 @@ class Objective(nn.Module):
             ]
         ).mean()
         metrics = {"supervised": supervised.detach()}
-        if not predictions.pairs:
+        if not predictions.pairs:  # supervised only, or warming up: annotation trust begins to learn
+            if self.uses_trust:
+                self.trust.update([read[id(p)] for p in predictions.trained], streams.labels[:count], streams.cases)
             return supervised, metrics
         if self.job.loss == "own":
             agreement = self._own_loss(method, predictions, streams)
@@ -124,6 +125,7 @@ def with_pasted_labels(reference: Tensor, streams: Streams, method: Method) -> T
     if method.symmetric or streams.pasted is None:
         return reference
     classes = reference.shape[1]
-    labels = streams.labels[streams.labelled :].clamp(max=classes - 1)
-    certain = CERTAIN_LOGIT * functional.one_hot(labels, classes).movedim(-1, 1).to(reference.dtype)
+    labels = streams.labels[streams.labelled :]
+    certain = CERTAIN_LOGIT * (labels.unsqueeze(1) == torch.arange(classes, device=labels.device).view(-1, 1, 1, 1))
+    certain = certain.to(reference.dtype)
     return torch.where(streams.pasted.unsqueeze(1), certain, reference)

@@ -70,7 +70,9 @@ class Reports:
         if now - self._last_metrics < METRICS_SECONDS and self.budget.spent() < 1:
             return
         self._last_metrics = now
-        means = {k: torch.stack([m[k].float() for m in self._collected]).mean(0).tolist() for k in metrics}
+        # the first step after the warm-up has more to report than those before it
+        collected = {k: [m[k].float() for m in self._collected if k in m] for k in metrics}
+        means = {k: torch.stack(values).mean(0).tolist() for k, values in collected.items()}
         self._collected = []
         shares = means.pop("shares", None)
         fields: dict[str, Any] = {

@@ -4,17 +4,18 @@ Under torchrun several processes train one model, see ``distributed``; the first
 all.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..data.checking import Report, check_dataset
+from ..data.checking import Measured, Report, check_dataset
 from ..data.dataset import Dataset
 from ..data.kept import KeptVolumes
-from ..devices import describe_device, limit_threads
+from ..devices import choose_precision, describe_device, leave_memory_to_others, limit_threads
 from ..distributed import SilentReporter, announce_failure, is_first, on_first_rank, own_device
 from ..errors import InputError, OutOfMemoryError, is_out_of_memory
 from ..events import Reporter
@@ -23,8 +24,12 @@ from ..planning.cache import CachedCase, build_cache
 from ..planning.fingerprint import Fingerprint
 from ..planning.plan import Plan
 from ..planning.planner import describe_plan, make_plan
+from .fitting import Fit
 from .run_folder import RunFolder
 from .trainer import Trainer
+
+FEW_STEPS = 150
+"""A budget with fewer steps is warned of."""
 
 
 def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -> dict[str, Any]:
@@ -50,6 +55,7 @@ def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -
     limit_threads(job.threads)
     device = own_device(job.device, reporter.warning)
     reporter.info(f"Device: {describe_device(device)}")
+    leave_memory_to_others(device)
     dataset, plan, cases = on_first_rank(prepare_data, run, job, dataset, device, reporter, should_stop)
     while True:
         try:
@@ -77,11 +83,12 @@ def prepare_data(
         report = usable_cases(dataset, job, reporter, should_stop, kept)
         dataset = report.usable_dataset()
         dataset.save(run.dataset_file)
-        plan = make_plan(dataset, job, device.type, measured=report.measured)
+        plan = fitted_plan(dataset, job, device, report.measured, reporter)
         run.save_fingerprint(Fingerprint.of([m for m in report.measured if m.case.role != "hold-out"]))
         plan.save(run.plan_file)
         headers = {m.case.id: m.header for m in report.measured}
-    reporter.info(describe_plan(plan))
+    else:
+        reporter.info(describe_plan(plan))
     cases = build_cache(
         dataset,
         plan,
@@ -93,6 +100,30 @@ def prepare_data(
         warn=reporter.warning,
     )
     return dataset, plan, cases
+
+
+def fitted_plan(
+    dataset: Dataset, job: Job, device: torch.device, measured: Sequence[Measured], reporter: Reporter
+) -> Plan:
+    """The plan for this data set, computer and budget; says what was chosen and why."""
+    fit = Fit(job, device, choose_precision(device, job.precision))
+    plan = make_plan(dataset, job, device.type, fit.most_voxels, measured=measured)
+    voxels = math.prod(plan.patch)
+    steps = fit.steps(plan.network, voxels)
+    reporter.event("plan", patch=list(plan.patch), network=plan.network.size, steps=steps, limits=fit.limits)
+    reporter.info(describe_plan(plan))
+    if fit.limits:
+        why = {"memory": "fit into the memory", "time": "leave enough steps for learning"}
+        reporter.info(
+            f"The patch is smaller than the volumes would need, to {' and '.join(why[x] for x in fit.limits)}."
+        )
+    if steps is not None and job.iterations is None:
+        reporter.info(f"This budget holds about {steps} steps on this device.")
+        if steps < FEW_STEPS:
+            reporter.warning(
+                f"{steps} steps are too few to learn much. Give more time, crop the volumes, or use a faster device."
+            )
+    return plan
 
 
 def usable_cases(

@@ -1,11 +1,11 @@
 """The training loop. The saved model is that of the last step; nothing is selected on hold-out cases."""
 
 import json
+import math
 import platform
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -123,18 +123,22 @@ class Trainer:
         torch.manual_seed((hash((self.job.seed, self.budget.iteration)) + rank()) % 2**63)
         for group in self.optimizer.param_groups:
             group["lr"] = self.budget.learning_rate()
-        images, labels = (t.to(self.device, non_blocking=True) for t in (crops.images, crops.labels))
-        crops = replace(crops, images=images, labels=labels)
-        streams = self.objective.streams(crops, self.sampler.batch[0], self.budget.ramp())
+        labelled, unlabelled = self.sampler.batch
+        warming_up = self.budget.is_warming_up()
+        if warming_up:
+            crops, unlabelled = crops.first(labelled), 0
+        streams = self.objective.streams(crops.to(self.device), labelled, self.budget.ramp())
         self.method.train()
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.precision):
-            predictions = self.method(streams)
+            predictions = self.method.warm_up(streams) if warming_up else self.method(streams)
         loss, metrics = self.objective(self.method, predictions, streams, self.budget.consistency())
         self.scaler.scale(loss).backward()
         sum_gradients(self.method.trained_parameters())
         self.update()
         self.budget.iteration += 1
+        passes = self.method.passes(self.plan.network, labelled, unlabelled)
+        self.budget.megavoxels += passes * math.prod(self.plan.patch) / 1e6
         self.method.after_step(self.budget.iteration)
         return metrics
 
@@ -187,6 +191,7 @@ class Trainer:
         content = {
             "iteration": self.budget.iteration,
             "seconds": self.budget.seconds,
+            "megavoxels": self.budget.megavoxels,
             "method": self.method.state_dict(),
             "heterogeneous": self.objective.heterogeneous.state_dict(),
             "trust": self.objective.trust.state_dict(),
@@ -212,6 +217,7 @@ class Trainer:
                 self.optimizer.load_state_dict(state["optimizer"])
                 self.scaler.load_state_dict(state["scaler"])
                 self.budget.iteration, self.budget.seconds = state["iteration"], state["seconds"]
+                self.budget.megavoxels = state.get("megavoxels", 0.0)
                 self.hold_out.result = state["hold_out"]
             except (KeyError, ValueError, RuntimeError) as error:
                 raise InputError(

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ...networks.dynunet import build_network
+from ...planning.cost import arithmetic
 from ...planning.plan import NetworkPlan
 
 
@@ -57,6 +58,8 @@ class Method(nn.Module, ABC):
     Attributes:
         symmetric: whether the reference prediction is trained by the supervised one as well.
         label_from: which prediction gives the label at inference, "reference" or "average".
+        networks, decoders: how many networks a crop passes, and how many decoders in each.
+        weak_views: whether unlabelled crops also pass every network without gradient.
 
     Args:
         plan: of the network.
@@ -65,6 +68,9 @@ class Method(nn.Module, ABC):
 
     symmetric: ClassVar[bool] = False
     label_from: ClassVar[str] = "reference"
+    networks: ClassVar[int] = 1
+    decoders: ClassVar[int] = 1
+    weak_views: ClassVar[bool] = True
 
     def __init__(self, plan: NetworkPlan, ema_decay: float = 0.99):
         super().__init__()
@@ -74,6 +80,17 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def forward(self, streams: Streams) -> Predictions:
         """Training: the predictions of one step."""
+
+    def warm_up(self, streams: Streams) -> Predictions:
+        """Training on labelled crops alone: the predictions that their annotations teach."""
+        return Predictions(self(streams).trained, [])
+
+    @classmethod
+    def passes(cls, plan: NetworkPlan, labelled: int, unlabelled: int) -> float:
+        """Crops that a step passes forwards and back through a whole network; forwards only counts a third."""
+        encoder, decoder = arithmetic(plan)
+        trained = (labelled + unlabelled) * (encoder + cls.decoders * decoder) / (encoder + decoder)
+        return cls.networks * (trained + cls.weak_views * unlabelled / 3)
 
     def own_loss(self, supervised: Tensor, reference: Tensor, valid: Tensor) -> Tensor:
         """The method's own unlabelled loss of one pair.

@@ -35,6 +35,8 @@ class CCT(Method):
 
     symmetric = True
     label_from = "average"
+    decoders = 1 + len(PERTURBATIONS)
+    weak_views = False
 
     def __init__(self, plan: NetworkPlan, ema_decay: float = 0.99):
         super().__init__(plan, ema_decay)

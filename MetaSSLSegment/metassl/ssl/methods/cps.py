@@ -18,6 +18,7 @@ class CPS(Method):
     """
 
     label_from = "average"
+    networks = 2
 
     def __init__(self, plan: NetworkPlan, ema_decay: float = 0.99):
         super().__init__(plan, ema_decay)
@@ -32,6 +33,9 @@ class CPS(Method):
                 for strong, network in ((first, self.network), (second, self.second))
             )
         return Predictions([first, second], [(first, of_second), (second, of_first)])
+
+    def warm_up(self, streams: Streams) -> Predictions:
+        return Predictions([self.network(streams.strong), self.second(streams.strong)], [])
 
     def own_loss(self, supervised: Tensor, reference: Tensor, valid: Tensor) -> Tensor:
         cross_entropy = functional.cross_entropy(supervised.float(), reference.argmax(1), reduction="none")

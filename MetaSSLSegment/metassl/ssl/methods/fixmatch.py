@@ -12,13 +12,21 @@ CONFIDENT = 0.95
 
 
 class FixMatch(Supervised):
-    """One network; supervised prediction: strong view, reference: weak view without gradient."""
+    """One network; supervised prediction: strong view, reference: weak view without gradient.
+
+    Labelled crops need no pseudo-labels, so there both are the strong view.
+    """
+
+    weak_views = True
 
     def forward(self, streams: Streams) -> Predictions:
         supervised = self.network(streams.strong)
         with torch.no_grad():
-            reference = self.network(streams.weak)
+            reference = torch.cat((supervised[: streams.labelled], self.network(streams.weak[streams.labelled :])))
         return Predictions([supervised], [(supervised, reference)])
+
+    def warm_up(self, streams: Streams) -> Predictions:
+        return Predictions([self.network(streams.strong)], [])
 
     def own_loss(self, supervised: Tensor, reference: Tensor, valid: Tensor) -> Tensor:
         confidence, label = reference.float().softmax(1).max(1)

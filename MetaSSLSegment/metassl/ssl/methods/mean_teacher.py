@@ -12,7 +12,10 @@ from .base import Method, Predictions, Streams
 
 
 class MeanTeacher(Method):
-    """Supervised prediction: the student on the strong view; reference: the teacher on the weak view."""
+    """Supervised prediction: the student on the strong view; reference: the teacher on the weak view.
+
+    Labelled crops need no pseudo-labels, so the teacher does not see them: there both predictions are the student's.
+    """
 
     def __init__(self, plan: NetworkPlan, ema_decay: float = 0.99):
         super().__init__(plan, ema_decay)
@@ -21,8 +24,11 @@ class MeanTeacher(Method):
     def forward(self, streams: Streams) -> Predictions:
         supervised = self.network(streams.strong)
         with torch.no_grad():
-            reference = self.teacher(streams.weak)
+            reference = torch.cat((supervised[: streams.labelled], self.teacher(streams.weak[streams.labelled :])))
         return Predictions([supervised], [(supervised, reference)])
+
+    def warm_up(self, streams: Streams) -> Predictions:
+        return Predictions([self.network(streams.strong)], [])
 
     def own_loss(self, supervised: Tensor, reference: Tensor, valid: Tensor) -> Tensor:
         difference = supervised.float().softmax(1) - reference.float().softmax(1)
@@ -43,8 +49,9 @@ class MeanTeacher(Method):
 
     def _apply(self, *arguments, **options):
         """Move to a device, but not the counter: torch reads it at every step, which would wait for a GPU."""
+        counter = self.teacher.n_averaged
         super()._apply(*arguments, **options)
-        self.teacher.n_averaged = self.teacher.n_averaged.cpu()
+        self.teacher.n_averaged = counter
         return self
 
 

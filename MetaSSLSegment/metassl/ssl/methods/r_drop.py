@@ -16,6 +16,8 @@ class RDrop(Method):
 
     symmetric = True
     label_from = "average"
+    decoders = 2
+    weak_views = False
 
     def _two_passes(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = encode(self.network, images)

@@ -8,7 +8,9 @@ from .base import Method, Predictions, Streams
 
 
 class Supervised(Method):
-    """One network trained on the labelled crops; its regions compare a perturbed with the plain view."""
+    """One network trained on the labelled crops; its regions compare a perturbed with the unchanged view."""
+
+    weak_views = False
 
     def forward(self, streams: Streams) -> Predictions:
         return Predictions([self.network(streams.strong[: streams.labelled])], [])
