@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError, is_out_of_memory
 from .dataset import IGNORE, Case, Dataset
-from .facts import ChannelFacts, channel_facts
+from .facts import ChannelFacts, channel_facts, guesses
 from .images import VolumeHeader, oriented_header
 from .kept import KeptVolumes
 from .labels import distinct_values, read_label_with_fixes
@@ -172,7 +172,8 @@ def check_dataset(
             problems.append(Problem(case.id, "excluded", "memory", message, REMEDIES["memory"]))
         if progress is not None:
             progress(done, len(cases), case.id)
-    problems += _spacing_problems(measured) + _duplicates(measured) + _set_problems(dataset, measured)
+    problems += _spacing_problems(measured) + _duplicates(measured)
+    problems += _intensity_problems(dataset, measured) + _set_problems(dataset, measured)
     return Report(dataset, tuple(problems), tuple(measured))
 
 
@@ -248,6 +249,15 @@ def _duplicates(measured: list[Measured]) -> list[Problem]:
             remedy = "Set the role of one of them to ignored."
             problems.append(Problem(case.id, "warning", code, f"{same}: {why}", remedy))
     return problems
+
+
+def _intensity_problems(dataset: Dataset, measured: list[Measured]) -> list[Problem]:
+    """Say which channels are taken for CT though nothing states it."""
+    remedy = "If that is wrong, prepare the data set with --intensities (auto, ct or other for every channel)."
+    return [
+        Problem(None, "fixed" if agree else "warning", "intensities", sentence, remedy)
+        for agree, sentence in guesses(dataset, [m.channels for m in measured])
+    ]
 
 
 def _set_problems(dataset: Dataset, measured: list[Measured]) -> list[Problem]:

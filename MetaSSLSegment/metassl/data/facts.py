@@ -78,6 +78,44 @@ def told_ct(dataset: Dataset, channel: int) -> bool | None:
     return False if OTHER_WORD.search(name) else None
 
 
+def is_ct(dataset: Dataset, channel: int, cases: Sequence[Sequence[ChannelFacts]]) -> bool:
+    """Whether a channel is CT: by its setting or its name; when these do not say it, by most cases.
+
+    Args:
+        dataset: says what its channels are.
+        channel: number of the channel.
+        cases: facts about all channels of every case; may be empty where setting or name say it.
+    """
+    told = told_ct(dataset, channel)
+    return _share_of_ct(channel, cases) > 0.5 if told is None else told
+
+
+def guesses(dataset: Dataset, cases: Sequence[Sequence[ChannelFacts]]) -> list[tuple[bool, str]]:
+    """What nobody said about the channels and had to be found out, as far as CT comes into it.
+
+    Args:
+        dataset, cases: as in ``is_ct``.
+
+    Returns:
+        Whether all cases agree, and a sentence, for every such channel.
+    """
+    found = []
+    for channel, name in enumerate(dataset.channels):
+        share = _share_of_ct(channel, cases) if cases and told_ct(dataset, channel) is None else 0.0
+        if share:
+            kind = "CT (Hounsfield units)" if share > 0.5 else "other than CT"
+            of = "all" if share == 1 else f"{share:.0%} of the"
+            found.append((share == 1, f"The channel {name!r} is taken for {kind}: {of} cases look like CT."))
+    return found
+
+
+def _share_of_ct(channel: int, cases: Sequence[Sequence[ChannelFacts]]) -> float:
+    """Share of the cases that are CT: of those whose modality is stated, or else by their voxels."""
+    facts = [channels[channel] for channels in cases]
+    stated = [fact.modality == "CT" for fact in facts if fact.modality]
+    return float(np.mean(stated or [fact.like_ct for fact in facts]))
+
+
 def looks_like_ct(voxels: np.ndarray) -> bool:
     """Whether intensities are those of CT: air and soft tissues, and little between them or beside them.
 
@@ -89,7 +127,7 @@ def looks_like_ct(voxels: np.ndarray) -> bool:
     air, tissue, between = (
         np.count_nonzero((inside >= low) & (inside <= high)) / inside.size for low, high in (AIR, FAT_TO_BLOOD, BETWEEN)
     )
-    return air >= 0.005 and tissue >= 0.05 and air + tissue >= 0.5 and between <= 0.5 * air
+    return bool(air >= 0.005 and tissue >= 0.05 and air + tissue >= 0.5 and between <= 0.5 * air)
 
 
 def _foreground(case: Case, label: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..data.checking import Measured
 from ..data.dataset import Dataset
-from ..data.facts import told_ct
+from ..data.facts import is_ct, told_ct
 from ..errors import InputError
 from .plan import Intensity
 
@@ -19,9 +19,6 @@ def are_told(dataset: Dataset) -> bool:
 def plan_intensities(dataset: Dataset, measured: Sequence[Measured]) -> tuple[Intensity, ...]:
     """One rule per channel; CT rules are measured on the foreground of the labelled cases.
 
-    A channel is CT or not by its setting or its name; when these do not say it, by the modality that most DICOM series
-    state; when there are none, by the voxels of most cases.
-
     Args:
         dataset: names its channels.
         measured: the cases that are trained on; may be empty when ``are_told``.
@@ -31,18 +28,10 @@ def plan_intensities(dataset: Dataset, measured: Sequence[Measured]) -> tuple[In
     """
     return tuple(
         _ct_rule(np.concatenate([m.channels[channel].foreground for m in measured]))
-        if _is_ct(dataset, channel, measured)
+        if is_ct(dataset, channel, [m.channels for m in measured])
         else Intensity("zscore")
         for channel in range(len(dataset.channels))
     )
-
-
-def _is_ct(dataset: Dataset, channel: int, measured: Sequence[Measured]) -> bool:
-    if (told := told_ct(dataset, channel)) is not None:
-        return told
-    facts = [m.channels[channel] for m in measured]
-    stated = [fact.modality == "CT" for fact in facts if fact.modality]
-    return bool(np.mean(stated or [fact.like_ct for fact in facts]) > 0.5)
 
 
 def _ct_rule(values: np.ndarray) -> Intensity:

@@ -96,8 +96,8 @@ class MetaImageFile:
         if words[0] != "LIST":
             return data_files(self.path, words)
         listed = [line.strip() for line in self.listed if line.strip()]
-        if not 1 <= len(listed) <= MOST_FILES:
-            raise unreadable(self.path, f"its header lists {len(listed)} data files.")
+        if not 1 <= len(listed) <= MOST_FILES or not all(name.isprintable() for name in listed):
+            raise unreadable(self.path, f"its header lists {len(listed)} names of data files.")
         return tuple(self.path.parent / name for name in listed)
 
     def not_stated(self) -> list[str]:

@@ -63,7 +63,12 @@ def require_whole(path: Path | str, stored: Stored) -> bool:
         UnusableCase: a data file is missing, or more or fewer voxels are there than promised.
     """
     for file in stored.files:
-        require_access(file)
+        try:
+            require_access(file)
+        except UnusableCase as error:
+            if file == Path(path):
+                raise
+            raise UnusableCase(error.code, f"{path} lacks its voxels: {error}") from error
         if not file.is_file():
             raise UnusableCase("unreadable", f"{path} cannot be read as an image: its data file {file} is a folder.")
     sizes = [file.stat().st_size for file in stored.files]
@@ -81,8 +86,9 @@ def require_whole(path: Path | str, stored: Stored) -> bool:
             raise _cut_off(path)
         if stored.lead + stored.size > MOST_PACKED * present:
             raise _damaged(path, "its header promises more voxels than it can hold")
-        # a gzip file ends with the size of its content, or with that of its last part only
-        if stored.packing == "gzip" and _last_numbers(stored)[1] != (stored.lead + stored.size) % 2**32:
+        one_gzip = stored.packing == "gzip" and len(stored.files) == 1
+        # it ends with the size of its content, or with that of its last part only
+        if one_gzip and _last_numbers(stored)[1] != (stored.lead + stored.size) % 2**32:
             _require_contents(path, stored)
             return True
     return False
