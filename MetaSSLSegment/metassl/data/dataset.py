@@ -16,6 +16,9 @@ NOT_IN_NAMES = r"[\\/:*?\"<>|\x00-\x1f]"
 IGNORE = 255
 """Label index of voxels that no loss and no metric counts: outside the volume, or marked so by the annotator."""
 
+INTENSITIES = ("auto", "ct", "other")
+"""What the voxels of a channel are: to be found out, Hounsfield units, or numbers without a unit."""
+
 COLOURS = (
     (128, 174, 128),
     (241, 214, 145),
@@ -117,6 +120,7 @@ class Dataset:
         classes: foreground classes; class k of the network (0 is background) is ``classes[k - 1]``.
         cases: all cases, whatever their role.
         ignore_value: voxel value of labels that marks voxels to leave out of every loss and metric, or None.
+        intensities: one of ``INTENSITIES`` per channel; empty for "auto".
     """
 
     name: str
@@ -124,12 +128,20 @@ class Dataset:
     classes: tuple[SegmentClass, ...]
     cases: tuple[Case, ...]
     ignore_value: int | None = None
+    intensities: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.channels:
             raise InputError(f"Data set {self.name!r} has no image channel.")
         if not self.classes:
             raise InputError(f"Data set {self.name!r} has no class.", "At least one case needs a label file.")
+        if self.intensities and (
+            len(self.intensities) != len(self.channels) or not set(self.intensities) <= set(INTENSITIES)
+        ):
+            raise InputError(
+                f"Data set {self.name!r} has the intensities {', '.join(map(str, self.intensities))}.",
+                f"Give one of {', '.join(INTENSITIES)} for each of its {len(self.channels)} channel(s).",
+            )
         for what, values in (
             ("class value", [c.value for c in self.classes] + [self.ignore_value]),
             ("class name", [c.name for c in self.classes]),
@@ -164,6 +176,8 @@ class Dataset:
             return Path(file).relative_to(folder).as_posix() if Path(file).is_relative_to(folder) else file
 
         content = {"version": VERSION, **asdict(self)}
+        if not self.intensities:
+            del content["intensities"]
         for case in content["cases"]:
             case["images"] = [stored(image) for image in case["images"]]
             case["label"] = stored(case["label"])
@@ -205,6 +219,7 @@ class Dataset:
                     for c in content["cases"]
                 ),
                 ignore_value=content.get("ignore_value"),
+                intensities=_strings(content.get("intensities") or ()),
             )
         except (KeyError, TypeError) as error:
             raise InputError(f"{path} is damaged: {type(error).__name__} {error}.") from error

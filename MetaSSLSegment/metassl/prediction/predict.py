@@ -11,10 +11,12 @@ import SimpleITK as sitk
 
 from ..data.dataset import ROLES, Case
 from ..data.reading import read_images
+from ..data.rules import Fix
 from ..errors import SMALLER_VOLUME, InputError, MetaSSLError, OutOfMemoryError, is_out_of_memory
 from ..files import write_json
 from ..inference.model import Model
 from ..inference.volume import VolumePrediction, predict_volume
+from ..planning.fingerprint import unusual
 from .cases import find_cases
 from .measures import measure_prediction
 from .writing import KINDS, BackgroundWriter, result_path, write_volumes
@@ -79,9 +81,13 @@ def predict_files(
             progress(number + done / total, len(cases), case.id)
             writer.check()
 
+        images = _read_channels(case, model, lambda fix: warn(f"{case.id}: {fix.message}"))
+        if model.fingerprint is not None:
+            for sentence in unusual(images, model.fingerprint, model.plan.intensities):
+                warn(f"{case.id}: {sentence}")
         return predict_volume(
             model,
-            _read_channels(case, model),
+            images,
             regions=regions,
             confidence=confidence,
             overlap=overlap,
@@ -159,7 +165,7 @@ def _require_inputs_stay(cases: Sequence[Case], out: Path) -> None:
             )
 
 
-def _read_channels(case: Case, model: Model) -> list[sitk.Image]:
+def _read_channels(case: Case, model: Model, fixed: Callable[[Fix], None]) -> list[sitk.Image]:
     """The channels of a case; InputError when they are not as many as the model needs, or cannot be used."""
     if len(case.images) != len(model.channels):
         raise InputError(
@@ -167,4 +173,4 @@ def _read_channels(case: Case, model: Model) -> list[sitk.Image]:
             f"{len(case.images)}.",
             "Name the channels' files NAME_0000, NAME_0001 and so on, in the order of training.",
         )
-    return read_images(case)
+    return read_images(case, fixed)
