@@ -490,11 +490,20 @@ def test_no_usable_labelled_case_stops(good, tmp_path):
     assert "Correct the problems above" in error.value.hint
 
 
-def test_a_class_without_voxels_stops(good):
+def test_a_class_without_voxels_is_warned_of(good):
     third = SegmentClass("Cyst", 3, (1, 1, 1))
     report = check_dataset(dataset(good, classes=(LIVER, TUMOUR, third)))
-    with pytest.raises(InputError, match=r"The class 'Cyst' \(value 3\) occurs in no usable labelled case"):
-        report.usable_dataset()
+    (problem,) = report.problems
+    assert (problem.case_id, problem.severity, problem.code) == (None, "warning", "missing-class")
+    assert "The class 'Cyst' (value 3) occurs in no usable labelled case" in problem.message
+    assert report.usable_dataset() == report.dataset
+
+
+def test_labels_that_are_all_empty_stop(good, tmp_path):
+    write(tmp_path / "good_seg.nrrd", label())
+    with pytest.raises(InputError, match="The labels of all labelled cases are empty") as error:
+        check_dataset(dataset(good)).usable_dataset()
+    assert "Annotate a structure" in error.value.hint
 
 
 def test_progress_and_ignored_cases(good, tmp_path):

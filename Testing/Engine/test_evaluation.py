@@ -147,10 +147,11 @@ def test_a_labelmap_goes_before_an_image_of_the_same_case(folders):
     assert [r.dice for r in evaluation.rows] == [1, 0.75] and evaluation.notes == ()
 
 
-def test_a_label_without_prediction_is_an_error(folders):
+def test_a_label_without_prediction_is_a_note(folders):
     (folders / "predictions" / "b_seg.nii.gz").unlink()
-    with pytest.raises(InputError, match=r"1 labels in .* have no prediction .*: b"):
-        evaluate_folder(folders / "predictions", folders / "labels")
+    evaluation = evaluate_folder(folders / "predictions", folders / "labels")
+    assert [(r.case, r.dice) for r in evaluation.rows] == [("a", 1)] and evaluation.failed == {}
+    assert evaluation.notes == ("Labels without a prediction: b.",)
 
 
 def test_no_match_names_what_is_there(folders):
@@ -161,9 +162,21 @@ def test_no_match_names_what_is_there(folders):
     assert "Predictions: a, b. Labels: other." in caught.value.hint
 
 
-def test_another_geometry_is_an_error_that_names_both(folders):
+def test_a_label_that_lies_elsewhere_does_not_stop_the_others(folders):
     write(folders / "predictions" / "b_seg.nii.gz", cube((4, 4, 4), (8, 8, 8), value=3), (1, 1, 2.5))
-    with pytest.raises(InputError, match=r"b_seg\.nii\.gz and .*b\.nii\.gz do not have the same size"):
+    evaluation = evaluate_folder(folders / "predictions", folders / "labels")
+    assert [r.case for r in evaluation.rows] == ["a"] and list(evaluation.failed) == ["b"]
+    assert "labels/b.nii.gz covers only a part of the image" in evaluation.failed["b"].replace("\\", "/")
+    assert any(note.startswith("b is not measured: ") for note in evaluation.notes)
+    evaluation.write(folders / "out")
+    stored = json.loads((folders / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert list(stored["failed"]) == ["b"]
+
+
+def test_nothing_that_can_be_measured_is_an_error(folders):
+    for name in "ab":
+        (folders / "predictions" / f"{name}_seg.nii.gz").write_bytes(b"junk")
+    with pytest.raises(InputError, match=r"No case can be measured\. .*a_seg\.nii\.gz cannot be read"):
         evaluate_folder(folders / "predictions", folders / "labels")
 
 
@@ -183,12 +196,27 @@ def test_files_instead_of_folders_are_refused(folders):
 def test_empty_labels_need_a_dataset(folders):
     for name in "ab":
         write(folders / "labels" / f"{name}.nii.gz", cube((0, 0, 0), (0, 0, 0)), (1, 1, 2))
+    assert [r.dice for r in evaluate_folder(folders / "predictions", folders / "labels").rows] == [0, 0]
+    for name in "ab":
+        write(folders / "predictions" / f"{name}_seg.nii.gz", cube((0, 0, 0), (0, 0, 0)), (1, 1, 2))
     with pytest.raises(InputError, match=r"All labels in .*labels are empty") as caught:
         evaluate_folder(folders / "predictions", folders / "labels")
     assert "dataset.json" in caught.value.hint
 
 
-def test_a_value_outside_the_classes_names_the_file(folders):
+@pytest.mark.parametrize("named", [False, True])
+def test_a_class_that_only_a_prediction_has_counts_as_an_error(folders, named):
     write(folders / "predictions" / "b_seg.nii.gz", cube((4, 4, 4), (8, 8, 8), value=7), (1, 1, 2))
-    with pytest.raises(InputError, match=r"b_seg\.nii\.gz has values outside the classes: 7"):
-        evaluate_folder(folders / "predictions", folders / "labels")
+    labels = folders / "labels"
+    if named:
+        cases = tuple(Case(n, (f"{n}.nrrd",), str(labels / f"{n}.nii.gz"), "ignored") for n in "ab")
+        Dataset("d", ("MR",), (SegmentClass("atrium", 3, (1, 1, 1)),), cases).save(folders / "dataset.json")
+        labels = folders / "dataset.json"
+    evaluation = evaluate_folder(folders / "predictions", labels)
+    known = "atrium" if named else "class 3"
+    assert [(r.case, r.name, r.dice) for r in evaluation.rows] == [
+        ("a", known, 1),
+        ("a", "class 7", 1),  # neither has it
+        ("b", known, 0),
+        ("b", "class 7", 0),
+    ]

@@ -43,12 +43,20 @@ def read_header(path: Path | str) -> sitk.ImageFileReader:
         InputError: not an image.
     """
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(_openable(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
     return reader
+
+
+def _openable(path: Path | str) -> str:
+    """The path as text; SimpleITK would end the process over one that is not UTF-8."""
+    text = str(path)
+    if (shown := text.encode("utf-8", "backslashreplace").decode()) != text:
+        raise InputError(f"The name {shown} is not UTF-8.", "Rename the file or folder.")
+    return text
 
 
 def read_image(path: Path | str) -> sitk.Image:
@@ -57,7 +65,7 @@ def read_image(path: Path | str) -> sitk.Image:
     Raises:
         InputError: missing, not an image, cut off, or a folder with no or several series.
     """
-    path = Path(path)
+    path = Path(_openable(path))
     if not path.exists():
         raise InputError(f"{path} does not exist.", "Check the path, or make dataset.json again.")
     try:

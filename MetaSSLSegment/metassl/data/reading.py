@@ -31,7 +31,7 @@ REMEDIES = {
     "not-finite": "Export it again, or replace those voxels by the background value.",
     "constant": "Export it again, or leave the case out.",
     "label-not-whole": "Export it again with nearest-neighbour interpolation.",
-    "label-values": "Correct the label, or add these values as classes to dataset.json.",
+    "label-values": "Correct the label, or say in dataset.json which class each value means (label_values).",
     "label-geometry": "Export the label again on the grid of the image; when the voxels correspond, copy the image's "
     "origin, spacing and directions to it.",
     "overlap": "Remove the overlap in Slicer's Segment Editor (Logical operators: subtract) and save it again.",

@@ -157,6 +157,8 @@ def _fingerprint(case: Case, dataset: Dataset, plan: Plan) -> str:
     sources = [[path, *_state(Path(path))] for path in files]
     classes = [[c.name, c.value] for c in dataset.classes]
     rules = [plan.spacing, [asdict(i) for i in plan.intensities], classes, dataset.ignore_value]
+    if dataset.label_values:
+        rules.append(sorted(dataset.label_values.items()))
     return json.dumps([CACHE_VERSION, case.role, sources, rules])
 
 

@@ -11,11 +11,12 @@ from ..regions import REGIONS
 
 
 def measure_prediction(model: Model, prediction: VolumePrediction) -> dict[str, Any]:
-    """Volumes in ml per class, and per region its share and volume, over the whole image and inside each class."""
+    """Voxel value and volume in ml of each class, and per region its share and volume, overall and in each class."""
     labels = sitk.GetArrayViewFromImage(prediction.labelmap)
     voxel_ml = float(np.prod(prediction.labelmap.GetSpacing())) / 1000
     counts = np.bincount(labels.ravel(), minlength=256).tolist()
-    found: dict[str, Any] = {"volume_ml": {c.name: round(counts[c.value] * voxel_ml, 4) for c in model.classes}}
+    found: dict[str, Any] = {"classes": {c.name: c.value for c in model.classes}}
+    found["volume_ml"] = {c.name: round(counts[c.value] * voxel_ml, 4) for c in model.classes}
     if prediction.confidence is not None:
         certainty = sitk.GetArrayViewFromImage(prediction.confidence)
         found["mean_confidence"] = {
