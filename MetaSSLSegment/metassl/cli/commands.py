@@ -69,9 +69,10 @@ def _add_prepare(commands) -> None:
 
 
 def _prepare(args: argparse.Namespace, reporter: Reporter) -> None:
-    from ..layouts.prepare import prepare
+    from ..layouts.prepare import prepare, require_own
 
     source, roles = source_and_roles(args)
+    require_own(args.out)
     dataset, notes = prepare(source, name=args.name, roles=roles, progress=reporter.phase("reading"))
     dataset.save(args.out)
     for note in notes:

@@ -46,7 +46,8 @@ class SharedClasses:
 def share_classes(drawn: Drawn, predicted: Mapping[str, Path], notes: list[str]) -> SharedClasses:
     """Find the classes of both sides; a class that only a prediction has is added, so that it counts as an error.
 
-    The values of a prediction mean what the JSON file beside it says; without one, what they mean in the labels.
+    The values of a prediction mean what the JSON file beside it says; without one, or when it knows none of the labels'
+    names, what they mean in the labels.
 
     Args:
         drawn: the labels, with their classes where something names them.
@@ -97,6 +98,8 @@ def _meanings(path: Path, table: dict[int, str], found: FoundClasses) -> dict[in
     values = {segment.value for segment in segments} or label_values(path)
     by_value = {c.value: index for index, c in enumerate(found.classes)}
     by_name = {name_key(c.name): index for index, c in enumerate(found.classes)}
+    if by_name.keys().isdisjoint(map(name_key, table.values())):  # other names for the same values
+        table = {}
     meanings = {value: by_name.get(name_key(name)) for value, name in table.items()}
     meanings |= {value: by_value.get(value) for value in values - set(table)}
     new = [value for value in sorted(values) if meanings[value] is None]

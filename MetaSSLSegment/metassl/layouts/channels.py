@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.images import read_header
-from ..errors import InputError
+from ..errors import InputError, first_few
 from .folder import FoundCase, Layout, say_each
 from .naming import file_name
 
@@ -52,10 +52,13 @@ def complete_channels(layout: Layout, needed: int | None = None) -> None:
         why = "most cases do not have" if needed is None else "the model does not need"
         why = "dataset.json does not name" if layout.channels else why
         layout.notes.append(f"Channels that {why} are not used: {extra}.")
+        unused = [path.name for case in layout.cases for n, path in case.images.items() if n not in expected]
+        layout.notes.append(f"Not used for that reason: {first_few(unused, 5)}.")
     complete, incomplete = [], []
+    single = all(set(case.images) == {0} for case in layout.cases)
     for case in layout.cases:
-        if needed and len(case.images) == 1:  # the file may hold them all
-            case.images = dict.fromkeys(range(needed), *case.images.values())
+        if single:  # a file may hold them all
+            case.images = dict.fromkeys(range(needed or len(names)), case.images[0])
             complete.append(case)
         elif missing := [name for n, name in zip(expected, names) if n not in case.images]:
             incomplete.append(f"Case {case.name} lacks the channel(s) {', '.join(missing)}")

@@ -195,7 +195,7 @@ def _add_by_value(found: FoundClasses, entries: Sequence[Entry], notes: list[str
     taken = {value for entry in entries for value in entry.values}
     changed = []
     for name, (value, *_), *_ in entries:
-        same = next((c for c in found.classes if name_key(c.name) == name_key(name)), None)
+        same = next((c for c in found.classes if c.name == name), None)
         if means_ignore(name):
             found.ignore_value = value if found.ignore_value is None else found.ignore_value
             if value != found.ignore_value:

@@ -104,6 +104,14 @@ def absolute(path: Path | str) -> Path:
     return Path(os.path.abspath(path))
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path exists; one that no file can have does not."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def found_case(case: Case, name: str = "") -> FoundCase:
     """A case of a data set as if a folder showed it, under another name if one is given."""
     images = {channel: absolute(path) for channel, path in enumerate(case.images)}
@@ -114,8 +122,8 @@ def found_case(case: Case, name: str = "") -> FoundCase:
 def say_each(sentence: str, items: Sequence[str], most: int = MOST_LINES) -> list[str]:
     """The sentence with each item in place of ``{}``; of many items the first, then the others in one line."""
     if len(items) <= most:
-        return [sentence.format(item) for item in items]
-    return [sentence.format(items[0]), f"The same holds for {len(items) - 1} more: {first_few(items[1:])}."]
+        return [sentence.replace("{}", item) for item in items]
+    return [sentence.replace("{}", items[0]), f"The same holds for {len(items) - 1} more: {first_few(items[1:])}."]
 
 
 def group_channels(images: Sequence[Path], labelled: Collection[str] = (), test: bool = False) -> list[FoundCase]:

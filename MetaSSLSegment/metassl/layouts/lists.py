@@ -10,7 +10,7 @@ from typing import Any
 from ..data.images import stem
 from . import tree
 from .channels import describe_channels
-from .folder import FoundCase, Layout, Source, absolute, say_each
+from .folder import FoundCase, Layout, Source, absolute, is_there, say_each
 from .naming import CHANNEL_NAME, equal_name, folder_kind
 from .unlisted import add_unlisted
 
@@ -42,11 +42,11 @@ def read_layout(source: Source) -> Layout | None:
             strange.append(str(entry)[:100])
         elif tuple(image) in seen:
             again.append(str(image[0]))
-        elif lost := [path for path in image if not path.exists()]:
+        elif lost := [path for path in image if not is_there(path)]:
             missing.append(str(lost[0]))
         else:
             seen.add(tuple(image))
-            if label is not None and not label.exists():
+            if label is not None and not is_there(label):
                 without.append(str(label))
                 label = None
             elif label is None and test:  # labelsTs beside imagesTs, which no list names
@@ -95,7 +95,7 @@ def _path(text: str, folder: Path) -> Path:
     """A listed path; it may have been written on Windows, and may name variables of the environment."""
     path = absolute(folder / os.path.expandvars(text))
     other = absolute(folder / os.path.expandvars(text).replace("\\", "/"))
-    return other if other.exists() and not path.exists() else path
+    return other if is_there(other) and not is_there(path) else path
 
 
 def _label_in_folder(case: FoundCase | None, folder: Path) -> Path | None:
@@ -127,14 +127,11 @@ def _common_name(names: list[str]) -> str:
 
 
 def _count_channels(layout: Layout) -> None:
-    """Trust the lists where they have another number of channels than the description; one file may hold them all."""
+    """Trust the lists where they name more files per case than the description has channels."""
     counts = {len(case.images) for case in layout.cases}
-    if counts == {1} and len(layout.channels) > 1:
-        for case in layout.cases:
-            case.images = dict.fromkeys(range(len(layout.channels)), case.images[0])
-    elif len(counts) == 1 and layout.channels and counts != {len(layout.channels)}:
+    if len(counts) == 1 and 1 < max(counts) != len(layout.channels) > 0:
         layout.notes.append(
-            f"dataset.json names {len(layout.channels)} channel(s), but lists {min(counts)} images per case; they are "
+            f"dataset.json names {len(layout.channels)} channel(s), but lists {max(counts)} images per case; they are "
             "called channel 1, channel 2 ..."
         )
         layout.channels = []

@@ -3,7 +3,7 @@
 from ..data.dataset import Dataset
 from ..errors import InputError
 from . import tree
-from .folder import Layout, Source, found_case, say_each
+from .folder import Layout, Source, found_case, is_there, say_each
 from .unlisted import add_unlisted
 
 ACCEPTS = "MetaSSL: a dataset.json that metassl prepare wrote"
@@ -32,11 +32,11 @@ def read_layout(source: Source) -> Layout | None:
     missing, without = [], []
     for case in dataset.cases:
         found = found_case(case)
-        gone = [path for path in found.files if not path.exists()]
+        gone = [path for path in found.files if not is_there(path)]
         if gone:
             missing.append(f"Case {case.id}: {gone[0]}")
             continue
-        if found.label is not None and not found.label.exists():
+        if found.label is not None and not is_there(found.label):
             without.append(f"Case {case.id}: {found.label}")
             found.label, found.fixed_role = None, "ignored" if case.role == "ignored" else "unlabelled"
         layout.cases.append(found)

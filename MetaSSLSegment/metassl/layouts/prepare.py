@@ -6,6 +6,7 @@ from pathlib import Path
 from ..data.dataset import Case, Dataset
 from ..data.roles import choose_roles
 from ..errors import InputError
+from ..files import read_json
 from .classes import classes_of
 from .folder import FoundCase
 from .recognise import ACCEPTED, recognise_layout
@@ -53,6 +54,23 @@ def prepare(
     name = name or layout.title or (source if source.is_dir() else source.parent).name
     meanings = found.ignore_value, found.label_values
     return Dataset(name, tuple(layout.channels), tuple(found.classes), cases, *meanings), list(dict.fromkeys(notes))
+
+
+def require_own(path: Path) -> None:
+    """Raise InputError where writing a dataset.json would replace something that MetaSSL did not write."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder.", "Name the file to write, such as dataset.json.")
+    if not path.exists():
+        return
+    try:
+        own = "cases" in read_json(path)
+    except (InputError, TypeError):  # a dataset.json that was cut off can be made again
+        own = path.suffix.lower() == ".json"
+    if not own:
+        raise InputError(
+            f"{path} is there already, and MetaSSL did not write it.",
+            "Choose another name with --out, or move that file first.",
+        )
 
 
 def _test_notes(found: Sequence[FoundCase]) -> list[str]:
