@@ -129,7 +129,11 @@ def _series(contents: Contents, layout: Layout) -> list[Path]:
     found, crowded, empty = [], [], []
     for path in contents.series:
         in_labels = folder_kind(path.relative_to(contents.folder).parts)[0] == "label"
-        series = [] if in_labels else dicom_series(path)
+        try:
+            series = [] if in_labels else dicom_series(path)
+        except InputError:  # checking and predicting say what is wrong with it
+            found.append(path)
+            continue
         if len(series) > 1:
             crowded.append(f"{path} holds {len(series)}")
         elif not series or series_modality(path, series[0]) in NO_IMAGES:
