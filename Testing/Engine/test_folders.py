@@ -62,15 +62,22 @@ def test_a_folder_per_patient(tmp_path, files):
     assert roles_of(agreed(tmp_path)[0]) == {f"p0_{name}": "labelled", f"p1_{name}": "labelled"}
 
 
-def test_volumes_called_volume_and_segmentation(tmp_path):
-    for n in range(2):
-        write(tmp_path / f"volume-{n}.nii", grey(n))
-        write(tmp_path / f"segmentation-{n}.nii", label(n + 1))
+@pytest.mark.parametrize(
+    ("image", "drawn"),
+    [
+        ("volume-{}", "segmentation-{}"),
+        ("img000{}", "label000{}"),
+        ("ct_100{}_image", "ct_100{}_label"),
+        ("patient_{}_frame01", "patient_{}_frame01_gt"),
+    ],
+)
+def test_names_of_public_data_sets(tmp_path, image, drawn):
+    names = [(f"{image}.nii".format(n), f"{drawn}.nii".format(n)) for n in range(2)]
+    for n, (first, second) in enumerate(names):
+        write(tmp_path / first, grey(n))
+        write(tmp_path / second, label(n + 1))
     dataset, _ = agreed(tmp_path)
-    assert [(Path(c.images[0]).name, Path(c.label).name) for c in dataset.cases] == [
-        ("volume-0.nii", "segmentation-0.nii"),
-        ("volume-1.nii", "segmentation-1.nii"),
-    ]
+    assert [(Path(case.images[0]).name, Path(case.label).name) for case in dataset.cases] == names
 
 
 def test_labels_in_a_folder_below_the_images(tmp_path):

@@ -181,7 +181,7 @@ def test_the_remedy_for_strange_values_works(tmp_path):
     source = folder_with(tmp_path, label(1), label(1, 1), wide(1, -1, 421))
     dataset, notes = prepare(source)
     assert classes_of(dataset) == {"class 1": 1}
-    assert any('"label_values": {"-1": 1}' in note for note in notes)
+    assert any('"label_values": {"-1": 0}' in note for note in notes)
     (problem,) = [p for p in check_dataset(dataset).problems if p.severity == "excluded"]
     assert problem.message.endswith("2.nrrd has values outside the classes: -1, 421.")
     assert '"label_values": {"-1": VALUE OF A CLASS}, 0 for background' in problem.remedy

@@ -176,8 +176,8 @@ def _plain_entries(plain: Mapping[Path, set[int]], names: Mapping[int, str], not
     if strange:
         example = min(value for values in plain.values() for value in values - usable)
         notes.append(
-            f'To use such labels, say in dataset.json which class a value means: "label_values": {{"{example}": 1}}; '
-            "0 is background."
+            f'To use such labels, say in dataset.json what the values mean: "label_values": {{"{example}": 0}}; '
+            "0 is background, other numbers are values of classes."
         )
     return [Entry(names.get(value, f"class {value}"), [value]) for value in sorted(usable)]
 

@@ -8,9 +8,10 @@ from ..data.images import SUFFIXES, stem
 from ..errors import InputError
 from ..files import read_json
 
-LABEL_WORD = r"(?:seg|segmentation|label|labels|labelmap|mask)"
-LABEL_NAME = re.compile(rf"[ ._-]+{LABEL_WORD}$|^{LABEL_WORD}(?:[ ._-]+|$)", re.IGNORECASE)
-IMAGE_NAME = re.compile(r"[ ._-]+(?:img|image|volume|vol)$|^(?:img|image|volume|vol)(?:[ ._-]+|$)", re.IGNORECASE)
+LABEL_WORD = r"(?:seg|segmentation|label|labels|labelmap|mask|annotation|ground[ _-]?truth)"
+LABEL_NAME = re.compile(rf"[ ._-]+(?:{LABEL_WORD}|gt)$|^{LABEL_WORD}(?:[ ._-]+|(?=\d)|$)", re.IGNORECASE)
+IMAGE_WORD = "(?:img|image|volume|vol)"
+IMAGE_NAME = re.compile(rf"[ ._-]+{IMAGE_WORD}$|^{IMAGE_WORD}(?:[ ._-]+|(?=\d)|$)", re.IGNORECASE)
 CHANNEL_NAME = re.compile(r"(.+)_(\d{4})$")
 PARTS = {
     "tr": r"tr|train|training",

@@ -18,6 +18,8 @@ LAYOUTS = (own, lists, tree)
 Each is a file with ``ACCEPTS``, lines for people, and ``read_layout(source)``: the layout, or None when the folder has
 another one.
 """
+KNOWN = {"cases", *lists.KEYS, "labels", "channel_names", "modality"}
+"""What a file that describes a data set has at least one of."""
 ACCEPTED = "\n  ".join(["accepted layouts:", *(layout.ACCEPTS for layout in LAYOUTS)])
 
 
@@ -65,6 +67,10 @@ def _look_at(source: Path) -> Source:
             raise
         return Source(look_through(source), damage=f"{error} The folder is read as if it were not there.")
     content = content if isinstance(content, dict) else {}
+    if not source.is_dir() and not KNOWN & set(content):
+        raise InputError(
+            f"{source} is neither a data set nor a list of files.", "Give the folder that holds the cases.\n" + ACCEPTED
+        )
     return Source(look_through(path.parent), content, path, asked_for=not source.is_dir())
 
 
