@@ -1,5 +1,6 @@
 """Which device and number format a run uses."""
 
+import ctypes
 import os
 import subprocess
 from collections.abc import Callable
@@ -105,6 +106,40 @@ def describe_device(device: torch.device) -> str:
         free, total = torch.cuda.mem_get_info(device)
         return f"{torch.cuda.get_device_name(device)}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
     return "Apple GPU" if device.type == "mps" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a training may still take on a device; None where that cannot be asked."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    try:
+        if os.name == "nt":
+            return _free_memory_of_windows()
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
+    except (OSError, ValueError, StopIteration, AttributeError):
+        return None
+
+
+def _free_memory_of_windows() -> int:
+    class Status(ctypes.Structure):
+        _fields_ = [("length", ctypes.c_ulong), ("load", ctypes.c_ulong)] + [
+            (name, ctypes.c_ulonglong) for name in ("total", "free", "pages", "free_pages", "virtual", "a", "b")
+        ]
+
+    status = Status(length=ctypes.sizeof(Status))
+    if not ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+        raise OSError("GlobalMemoryStatusEx failed")
+    return status.free
+
+
+def leave_memory_to_others(device: torch.device) -> None:
+    """Let torch raise an error where a GPU's memory ends: Windows would go on in the computer's, and crawl."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        torch.cuda.set_per_process_memory_fraction(min(0.95, free / total), device)
 
 
 def choose_precision(device: torch.device, name: str = "auto") -> torch.dtype:

@@ -1,25 +1,30 @@
-"""Accuracy of every method with its own loss and with MetaSSL, on real data, with one configuration for all.
+"""Accuracy at equal compute: every method with its own loss and with MetaSSL, on real data, one configuration for all.
 
-    python Testing/Benchmarks/accuracy.py --data FOLDER [--iterations 800] [--seeds 0 1 2] [--workers 2]
-    python Testing/Benchmarks/accuracy.py --data FOLDER --on pool --rows cps --lever "late: --ramp 1"
+    python Testing/Benchmarks/accuracy.py --data FOLDER [FOLDER ...] --budget 500 2000 [--seeds 0 1 2] [--workers 2]
+    python Testing/Benchmarks/accuracy.py --data FOLDER --on pool --rows default --lever "late: --ramp 1"
     python Testing/Benchmarks/accuracy.py --on sample
-    python Testing/Benchmarks/accuracy.py --data FOLDER --on test --corrupt
+    python Testing/Benchmarks/accuracy.py --data FOLDER --corrupt
+
+A budget is in units: what one step of supervised training on two crops costs, forwards and back, with the patch that is
+planned where neither time nor memory limits it; passing a crop forwards only counts a third. So a busy machine changes
+nothing, and a method that costs more per step makes fewer steps. With ``--minutes`` the budget is wall clock instead.
 
 FOLDER holds images/, labels/ and split.json with the keys labelled_4, pool and test. ``--on`` says what is measured:
 
-- test: training sees the labels of labelled_4 only, the rest of the pool without labels; measured are the test cases,
-  with the final checkpoint, and nothing is chosen on them.
+- test: training sees the labels of four pool cases (seed 0: labelled_4, other seeds draw others), the rest of the pool
+  without labels; measured are the test cases, with the final checkpoint, and nothing is chosen on them.
 - pool: every seed draws other labelled and measured cases from the pool. Settings are chosen here.
 - sample: the synthetic sample, another one for every seed.
 
 ``--corrupt`` spoils half of the labelled annotations: dilated or eroded by 2 voxels and shifted by up to 3. ``--lever``
-adds rows: the default, CPS + MetaSSL, with other options. Every run is a ``metassl train``, ``predict`` and
-``evaluate`` of its own with its result in one JSON below ``--results``: runs that have one are not repeated, runs that
-were cut off go on. The table is made from all results; those of docs/benchmarks.md are in Testing/Benchmarks/Results.
+adds rows: the default with other options. Every run is a ``metassl train``, ``predict`` and ``evaluate`` of its own and
+leaves its result in one JSON below ``--results``: runs that have one are not repeated, runs that were cut off continue.
+Tables and curves are made from all results; those of docs/benchmarks.md are in Testing/Benchmarks/Results.
 """
 
 import argparse
 import json
+import math
 import os
 import random
 import statistics
@@ -36,13 +41,15 @@ from metassl.data.dataset import Dataset
 from metassl.data.images import image_like, read_image, write_image
 from metassl.data.sample import make_sample
 from metassl.files import write_text
+from metassl.job import Job
 from metassl.layouts.prepare import prepare
+from metassl.planning.planner import make_plan
 from report import machine, put_between_marks
 from skimage.morphology import ball, dilation, erosion
 
 METHODS = ("mean-teacher", "cps", "fixmatch", "r-drop", "cct")
-BASE = "cps + MetaSSL"
-"""The row that levers change and are compared with."""
+BASE = "default"
+"""The row without any option, which levers change and are compared with."""
 FULL = "full supervision on the pool"
 SUPERVISED = "supervised only"
 MEASURED_ON_POOL = 24
@@ -71,7 +78,8 @@ def runs(seeds: list[int], levers: list[str] = ()) -> list[Run]:
     found = []
     for seed in seeds:
         found.append(Run(SUPERVISED, ("--method", "supervised"), seed))
-        found.append(Run(FULL, ("--method", "supervised", "--batch-labelled", "4"), seed, True))
+        found.append(Run(FULL, ("--method", "supervised"), seed, True))
+        found.append(Run(BASE, (), seed))
         for method in METHODS:
             for loss in ("own", "metassl"):
                 row = f"{method} + MetaSSL" if loss == "metassl" else method
@@ -82,25 +90,57 @@ def runs(seeds: list[int], levers: list[str] = ()) -> list[Run]:
     return found
 
 
-def dataset_of(run: Run, args: argparse.Namespace, folder: Path) -> Dataset:
+@dataclass(frozen=True)
+class Experiment:
+    """Runs that may be compared with each other: what is measured on which data, with which budget.
+
+    Attributes:
+        data: folder of the organ; None: the sample.
+        on: "test", "pool" or "sample".
+        corrupt: whether half of the annotations are spoilt.
+        budget: units, or minutes.
+        unit: of the budget.
+    """
+
+    data: Path | None
+    on: str
+    corrupt: bool
+    budget: float
+    unit: str = "units"
+
+    @property
+    def name(self) -> str:
+        """Folder and heading."""
+        where = "sample" if self.data is None else f"{self.data.name} {self.on}"
+        return f"{where}{' corrupted' if self.corrupt else ''} {self.budget:g} {self.unit}"
+
+
+def unit_megavoxels(dataset: Dataset) -> float:
+    """Million voxels of one unit: two crops of the patch that is planned without limits for a CPU."""
+    return 2 * math.prod(make_plan(dataset, Job(method="supervised")).patch) / 1e6
+
+
+def dataset_of(run: Run, here: Experiment, args: argparse.Namespace, folder: Path) -> Dataset:
     """The cases of a run; those that are measured have the role "ignored"."""
-    if args.on == "sample":
+    if here.data is None:
         path = args.out / "samples" / str(run.seed) / "dataset.json"
         made = Dataset.load(path)
         measured = [c.id for c in made.with_role("ignored")]
         labelled = [c.id for c in made.with_role("labelled")][:4]
     else:
-        made, _ = prepare(args.data)
-        split = json.loads((args.data / "split.json").read_text(encoding="utf-8"))
+        made, _ = prepare(here.data)
+        split = json.loads((here.data / "split.json").read_text(encoding="utf-8"))
         measured, labelled, pool = split["test"], split["labelled_4"], split["pool"]
-        if args.on == "pool":
+        if here.on == "pool" or run.seed:
             pool = sorted(pool)
             random.Random(1000 + run.seed).shuffle(pool)
-            measured, labelled = pool[:MEASURED_ON_POOL], pool[MEASURED_ON_POOL : MEASURED_ON_POOL + 4]
+            labelled = pool[MEASURED_ON_POOL : MEASURED_ON_POOL + 4]
+        if here.on == "pool":
+            measured = pool[:MEASURED_ON_POOL]
         made = replace(made, cases=tuple(c for c in made.cases if c.id in {*measured, *pool}))
     roles = {c.id: "labelled" if run.all_labelled or c.id in labelled else "unlabelled" for c in made.cases}
     made = made.with_roles({**roles, **dict.fromkeys(measured, "ignored")})
-    return corrupted(made, sorted(labelled)[::2], run.seed, folder) if args.corrupt else made
+    return corrupted(made, sorted(labelled)[::2], run.seed, folder) if here.corrupt else made
 
 
 def corrupted(dataset: Dataset, cases: list[str], seed: int, folder: Path) -> Dataset:
@@ -129,10 +169,10 @@ def spoil(label: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return padded[tuple(slice(3 - s, 3 - s + n) for s, n in zip(shift, label.shape))].astype(np.uint8)
 
 
-def execute(run: Run, args: argparse.Namespace) -> None:
+def execute(run: Run, here: Experiment, args: argparse.Namespace) -> None:
     """Train, predict, evaluate; write the result last."""
-    folder = args.out / experiment(args) / run.name
-    result = args.results / experiment(args) / f"{run.name}.json"
+    folder = args.out / here.name / run.name
+    result = args.results / here.name / f"{run.name}.json"
     if result.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,20 +187,27 @@ def execute(run: Run, args: argparse.Namespace) -> None:
     if (trained / "job.json").exists():
         metassl("train", "--resume", str(trained))
     else:
-        dataset_of(run, args, folder).save(file)
-        budget = ["--iterations", str(args.iterations), "--threads", str(args.threads)]
+        dataset = dataset_of(run, here, args, folder)
+        dataset.save(file)
+        budget = ["--minutes", str(here.budget)]
+        if here.unit == "units":
+            budget = ["--megavoxels", str(round(here.budget * unit_megavoxels(dataset), 6))]
+        budget += ["--threads", str(args.threads)]
         metassl("train", str(file), "--out", str(trained), "--seed", str(run.seed), *budget, *run.options)
     found = folder / "predictions"
     measured = ("--roles", "ignored", "--threads", str(args.threads))
     metassl("predict", str(trained / "model"), str(file), "--out", str(found), *measured)
     metassl("evaluate", str(found), str(file), "--out", str(folder))
+    plan = json.loads((trained / "plan.json").read_text(encoding="utf-8"))
     content = {
         "row": run.row,
         "seed": run.seed,
-        "iterations": args.iterations,
+        "budget": here.budget,
+        "unit": here.unit,
         "threads": args.threads,
         "options": run.options,
-        "training_seconds": training_seconds(trained),
+        "patch": plan["patch"],
+        **training_facts(trained),
         "machine": machine(),
         "cases": measured_cases(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["rows"]),
     }
@@ -177,15 +224,11 @@ def measured_cases(rows: list[dict]) -> dict[str, dict[str, list[float | None]]]
     return found
 
 
-def experiment(args: argparse.Namespace) -> str:
-    """Folder and heading of all runs that may be compared with each other."""
-    return f"{args.on}{' corrupted' if args.corrupt else ''} {args.iterations}"
-
-
-def training_seconds(run: Path) -> float:
-    """Seconds in the training loop, from the last event of the run."""
+def training_facts(run: Path) -> dict[str, float]:
+    """Seconds in the training loop and number of steps, from the last checkpoint that a run tells of."""
     events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [event["seconds"] for event in events if event["event"] == "checkpoint"][-1]
+    last = [event for event in events if event["event"] == "checkpoint"][-1]
+    return {"training_seconds": last["seconds"], "steps": last["iteration"]}
 
 
 def results(folder: Path) -> list[dict]:
@@ -248,9 +291,10 @@ def table(found: list[dict], whole: list[dict] = ()) -> str:
     for result in found:
         rows.setdefault(result["row"], []).append(result)
     lines = [
-        "| method | seeds | Dice | HD95 mm | ASSD mm | Dice against own loss (lever: against none) | gap closed "
-        "| minutes of training |" + (" Dice lost to spoilt annotations |" if whole else ""),
-        "|---|---|---|---|---|---|---|---|" + ("---|" if whole else ""),
+        "| row | seeds | Dice | HD95 mm | ASSD mm | Dice against supervised only "
+        "| Dice against own loss (lever: default) | gap closed | steps | minutes |"
+        + (" Dice lost to spoilt annotations |" if whole else ""),
+        "|---|---|---|---|---|---|---|---|---|---|" + ("---|" if whole else ""),
     ]
     for row, group in rows.items():
         if not group:
@@ -267,26 +311,50 @@ def table(found: list[dict], whole: list[dict] = ()) -> str:
         elif row.startswith("lever "):
             base = rows[BASE]
         minutes = statistics.median(result["training_seconds"] for result in group) / 60
+        steps = statistics.median(result["steps"] for result in group)
+        against = "" if row == SUPERVISED else paired(group, rows[SUPERVISED])
         seeds = ", ".join(str(result["seed"]) for result in sorted(group, key=lambda r: r["seed"]))
         lines.append(
-            f"| {row} | {seeds} | {' | '.join(cells)} | {paired(group, base)} | {gap_closed(group, rows)} "
-            f"| {minutes:.1f} |" + (f" {lost(group, [r for r in whole if r['row'] == row])} |" if whole else "")
+            f"| {row} | {seeds} | {' | '.join(cells)} | {against} | {paired(group, base)} | {gap_closed(group, rows)} "
+            f"| {steps:.0f} | {minutes:.1f} |"
+            + (f" {lost(group, [r for r in whole if r['row'] == row])} |" if whole else "")
         )
     return "\n".join(lines)
 
 
+def natural(path: Path) -> list:
+    """Sorts names by their words, numbers by their size."""
+    return [(0, float(w), "") if w.replace(".", "").isdigit() else (1, 0.0, w) for w in path.name.split()]
+
+
+def curve(results_folder: Path) -> str:
+    """Markdown: mean Dice of supervised only, the default and full supervision, by organ and budget."""
+    rows = (SUPERVISED, BASE, FULL)
+    lines = [f"| | {' | '.join(rows)} | gain with its interval |", "|---|" + "---|" * (len(rows) + 1)]
+    for folder in sorted(results_folder.iterdir(), key=natural):
+        groups = {row: [r for r in results(folder) if r["row"] == row] for row in rows}
+        if "corrupted" in folder.name or not groups[SUPERVISED] or not groups[BASE]:
+            continue
+        means = [
+            f"{statistics.fmean(statistics.fmean(case_values(r, 'dice').values()) for r in groups[row]):.4f}"
+            if groups[row]
+            else ""
+            for row in rows
+        ]
+        lines.append(f"| {folder.name} | {' | '.join(means)} | {paired(groups[BASE], groups[SUPERVISED])} |")
+    return "\n".join(lines)
+
+
 def show_tables(args: argparse.Namespace) -> None:
-    """Print a table per experiment; in the document, if one is given, they replace the part between two marks."""
-    parts = []
-    for folder in sorted(
-        args.results.iterdir(), key=lambda path: [int(w) if w.isdigit() else 0 for w in path.name.split()]
-    ):
+    """Print the curve and a table per experiment; in the document, if one is given, they replace a marked part."""
+    parts = [curve(args.results)]
+    for folder in sorted(args.results.iterdir(), key=natural):
         found = results(folder)
         if not found:
             continue
         where = f"{found[0]['machine']}, {found[0]['threads']} thread(s) per run"
         whole = results(folder.with_name(folder.name.replace(" corrupted", ""))) if "corrupted" in folder.name else ()
-        parts.append(f"**{folder.name} iterations**, {where}\n\n{table(found, whole)}")
+        parts.append(f"**{folder.name}**, {where}\n\n{table(found, whole)}")
     text = "\n\n".join(parts)
     print(text)
     if args.table:
@@ -296,13 +364,14 @@ def show_tables(args: argparse.Namespace) -> None:
 def main() -> None:
     """Run what is missing and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with images/, labels/ and split.json")
+    parser.add_argument("--data", type=Path, nargs="+", help="folders with images/, labels/ and split.json")
     parser.add_argument("--on", choices=("test", "pool", "sample"), default="test", help="what is measured")
     parser.add_argument("--corrupt", action="store_true", help="spoil half of the labelled annotations")
     parser.add_argument("--lever", action="append", default=[], metavar="NAME: OPTIONS", help="an additional row")
     parser.add_argument("--out", type=Path, default=Path("build/accuracy"), help="folder of the runs")
     parser.add_argument("--results", type=Path, help="folder of the JSONs; OUT/results when not given")
-    parser.add_argument("--iterations", type=int, default=800)
+    parser.add_argument("--budget", type=float, nargs="+", default=[500], metavar="UNITS", help="compute, see above")
+    parser.add_argument("--minutes", type=float, nargs="+", help="wall clock instead of compute")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--rows", nargs="+", help="only these rows, and all levers")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")
@@ -311,8 +380,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.data is None and args.on != "sample":
         parser.error("--data is needed, unless it is --on sample")
-    args.data, args.out = args.data and args.data.resolve(), args.out.resolve()
+    args.out = args.out.resolve()
     args.results = args.results or args.out / "results"
+    folders = [None] if args.on == "sample" else [folder.resolve() for folder in args.data]
+    budgets = [(m, "minutes") for m in args.minutes] if args.minutes else [(b, "units") for b in args.budget]
+    experiments = [Experiment(f, args.on, args.corrupt, *budget) for budget in budgets for f in folders]
     wanted = [
         r for r in runs(args.seeds, args.lever) if not args.rows or r.row in args.rows or r.row.startswith("lever ")
     ]
@@ -321,18 +393,19 @@ def main() -> None:
         if not (folder / "dataset.json").exists():
             make_sample(folder, seed=1000 + seed, labelled=28, unlabelled=0, test=16)
 
-    def attempt(run: Run) -> bool:
+    def attempt(item: tuple[Run, Experiment]) -> bool:
+        run, here = item
         begin = time.time()
         try:
-            execute(run, args)
+            execute(run, here, args)
         except subprocess.CalledProcessError as error:
-            print(f"{run.name}: failed, exit code {error.returncode}; see its log.txt", flush=True)
+            print(f"{here.name}, {run.name}: failed, exit code {error.returncode}; see its log.txt", flush=True)
             return False
-        print(f"{run.name}: {time.time() - begin:.0f} s", flush=True)
+        print(f"{here.name}, {run.name}: {time.time() - begin:.0f} s", flush=True)
         return True
 
     with ThreadPoolExecutor(args.workers) as pool:
-        fine = all(list(pool.map(attempt, wanted)))
+        fine = all(list(pool.map(attempt, [(run, here) for run in wanted for here in experiments])))
     show_tables(args)
     sys.exit(0 if fine else 1)
 

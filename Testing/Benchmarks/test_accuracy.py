@@ -6,6 +6,7 @@ import json
 import accuracy
 import numpy as np
 import pytest
+from metassl import Dataset, make_sample
 
 
 def result(row, seed, dice, minutes=1.0, first=0):
@@ -20,6 +21,7 @@ def result(row, seed, dice, minutes=1.0, first=0):
         "threads": 1,
         "machine": "box",
         "training_seconds": 60 * minutes,
+        "steps": 100 + seed,
         "cases": accuracy.measured_cases(rows),
     }
 
@@ -31,9 +33,9 @@ def test_rows_have_means_over_cases_and_seeds():
         result("cps + MetaSSL", 0, (0.8, 0.7), minutes=3),
     ]
     lines = accuracy.table(found).splitlines()
-    assert lines[2] == "| cps | 0, 1 | 0.7500 ± 0.0707 | 2.000 ± 0.000 | 1.000 ± 0.000 |  |  | 1.0 |"
+    assert lines[2] == "| cps | 0, 1 | 0.7500 ± 0.0707 | 2.000 ± 0.000 | 1.000 ± 0.000 |  |  |  | 100 | 1.0 |"
     # against seed 0 of cps only: differences 0.0 and 0.1
-    assert lines[3] == "| cps + MetaSSL | 0 | 0.7500 | 2.000 | 1.000 | +0.0500 ± 0.0980 |  | 3.0 |"
+    assert lines[3] == "| cps + MetaSSL | 0 | 0.7500 | 2.000 | 1.000 |  | +0.0500 ± 0.0980 |  | 100 | 3.0 |"
 
 
 def test_levers_are_compared_with_the_default_and_with_full_supervision():
@@ -45,9 +47,10 @@ def test_levers_are_compared_with_the_default_and_with_full_supervision():
         result("lever late", 1, (0.0, 0.0)),  # no full supervision with this seed
     ]
     cells = [line.split("|") for line in accuracy.table(found).splitlines()]
-    gaps = {row[1].strip(): row[7].strip() for row in cells[2:]}
+    gaps = {row[1].strip(): row[8].strip() for row in cells[2:]}
     assert gaps == {accuracy.SUPERVISED: "", accuracy.FULL: "", accuracy.BASE: "25 %", "lever late": "62 %"}
-    assert cells[-1][6].strip() == "+0.1500 ± 0.0980"
+    assert cells[-1][7].strip() == "+0.1500 ± 0.0980"
+    assert cells[-1][6].strip() == "+0.2500 ± 0.0980"  # against supervised only, which seed 0 alone has
 
 
 def test_every_seed_may_measure_other_cases():
@@ -87,14 +90,14 @@ def test_undefined_distances_are_left_out():
 
 def test_every_method_is_there_with_and_without_metassl():
     rows = [run.row for run in accuracy.runs([0])]
-    assert len(rows) == 12 and len(set(rows)) == 12
+    assert len(rows) == 13 and len(set(rows)) == 13
     assert {f"{m}{s}" for m in accuracy.METHODS for s in ("", " + MetaSSL")} < set(rows)
-    assert len({run.name for run in accuracy.runs([0, 1])}) == 24
+    assert len({run.name for run in accuracy.runs([0, 1])}) == 26
 
 
 def test_table_replaces_the_part_between_the_marks(tmp_path):
-    for iterations, seed in ((20, 0), (100, 0), (100, 1)):
-        folder = tmp_path / "results" / f"test {iterations}"
+    for budget, seed in ((20, 0), (100, 0), (100, 1)):
+        folder = tmp_path / "results" / f"liver test {budget} units"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"cps-seed{seed}.json").write_text(json.dumps(result("cps", seed, (0.5, 0.5))))
     document = tmp_path / "table.md"
@@ -104,8 +107,25 @@ def test_table_replaces_the_part_between_the_marks(tmp_path):
     accuracy.show_tables(arguments)
     text = document.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
-    assert text.index("**test 20 iterations**") < text.index("**test 100 iterations**")
+    assert text.index("**liver test 20 units**") < text.index("**liver test 100 units**")
     assert text.count("| cps |") == 2 and text.count(accuracy.MARK) == 2
+
+
+def test_the_curve_has_a_line_per_organ_and_budget(tmp_path):
+    for budget in (20, 100):
+        folder = tmp_path / f"liver test {budget} units"
+        folder.mkdir(parents=True)
+        for row, dice in ((accuracy.SUPERVISED, 0.5), (accuracy.BASE, 0.5 + budget / 1000)):
+            (folder / f"{row}.json").write_text(json.dumps(result(row, 0, (dice, dice))))
+    lines = accuracy.curve(tmp_path).splitlines()
+    assert lines[2] == "| liver test 20 units | 0.5000 | 0.5200 |  | +0.0200 ± 0.0000 |"
+    assert lines[3] == "| liver test 100 units | 0.5000 | 0.6000 |  | +0.1000 ± 0.0000 |"
+
+
+def test_a_unit_is_a_supervised_step_of_two_crops_of_the_unlimited_patch(tmp_path):
+    dataset = make_sample(tmp_path / "s", labelled=1, unlabelled=0, test=0)
+    unit = accuracy.unit_megavoxels(Dataset.load(dataset))
+    assert unit == pytest.approx(2 * 40 * 40 * 40 / 1e6, rel=0.3)
 
 
 @pytest.mark.parametrize("wanted", ["supervised only", "cps + MetaSSL"])

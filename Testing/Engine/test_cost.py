@@ -5,17 +5,14 @@ import torch
 from metassl.networks.dynunet import build_network
 from metassl.planning.cost import arithmetic, kept_values, parameters
 from metassl.planning.memory import bytes_per_voxel, fixed_bytes, most_voxels
-from metassl.planning.plan import NetworkPlan
-from metassl.planning.planner import SIZES, plan_kernels, plan_strides
+from metassl.planning.planner import SIZES, plan_network, plan_strides
 from metassl.ssl.methods import METHODS, Streams
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 
 def network_plan(size, patch, spacing=(1.0, 1.0, 1.0), channels=1, classes=3):
-    strides = plan_strides(patch, spacing, SIZES[size].stages)
-    filters = tuple(min(SIZES[size].filters * 2**n, SIZES[size].most_filters) for n in range(len(strides)))
-    return NetworkPlan(size, channels, classes, filters, plan_kernels(spacing, strides), strides)
+    return plan_network(size, channels, classes, spacing, plan_strides(patch, spacing, SIZES[size].stages))
 
 
 PLANS = [

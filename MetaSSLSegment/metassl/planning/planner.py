@@ -18,6 +18,10 @@ from .plan import NetworkPlan, Plan
 ANISOTROPIC = 3.0
 """A data set whose coarsest axis is more than this many times its finest is resampled finer than the median there."""
 SMALLEST_FEATURE_MAP = 4
+COVERED = 0.25
+"""Where a patch would cover less of the median volume than this, voxels become coarser, as nnU-Net's low resolution."""
+COARSER = 1.03
+"""Factor of a step towards coarser voxels."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ def make_plan(
     dataset: Dataset,
     job: Job,
     device_type: str = "cpu",
+    most_voxels: Callable[[NetworkPlan, int], int] | None = None,
     *,
     progress: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -52,6 +57,8 @@ def make_plan(
         dataset: checked data set.
         job: ``network``, ``patch`` and ``spacing`` overrule the plan.
         device_type: "cpu", "cuda" or "mps".
+        most_voxels: from the network and the voxels of its patch, as they would be on any computer, to the voxels that
+            a patch may have on this one.
 
     Raises:
         InputError: no labelled case, or the patch that the job asks for is too small for the network.
@@ -69,20 +76,29 @@ def make_plan(
     if name == "auto":
         name = "standard" if device_type == "cuda" else "small"
     voxels = SIZES[name].voxels_gpu if device_type == "cuda" else SIZES[name].voxels_cpu
+    counts = len(dataset.channels), len(dataset.classes) + 1
     if job.patch:
         strides = plan_strides(job.patch, spacing, SIZES[name].stages)
-        patch = _round_up(job.patch, strides)
+        patch, network = _round_up(job.patch, strides), plan_network(name, *counts, spacing, strides)
     else:
-        patch, strides = patch_and_strides(np.median(sizes, axis=0), spacing, voxels, SIZES[name].stages)
-    network = NetworkPlan(
-        size=name,
-        in_channels=len(dataset.channels),
-        out_channels=len(dataset.classes) + 1,
-        filters=tuple(min(SIZES[name].filters * 2**n, SIZES[name].most_filters) for n in range(len(strides))),
-        kernels=plan_kernels(spacing, strides),
-        strides=strides,
-    )
+        median = np.median(sizes, axis=0)
+        patch, strides = patch_and_strides(median, spacing, voxels, SIZES[name].stages)
+        if most_voxels is not None:
+            voxels = min(voxels, most_voxels(plan_network(name, *counts, spacing, strides), int(np.prod(patch))))
+        if not job.spacing:
+            coarse = coarser_spacing(median, spacing, voxels / COVERED)
+            median, spacing = median * np.array(spacing) / np.array(coarse), coarse
+        patch, strides = patch_and_strides(median, spacing, voxels, SIZES[name].stages)
+        network = plan_network(name, *counts, spacing, strides)
     return Plan(spacing, patch, plan_intensities(dataset, progress, should_stop), network)
+
+
+def plan_network(
+    size: str, in_channels: int, out_channels: int, spacing: Sequence[float], strides: Sequence[tuple[int, int, int]]
+) -> NetworkPlan:
+    """A network of a size, with filters and kernels for its strides."""
+    filters = tuple(min(SIZES[size].filters * 2**n, SIZES[size].most_filters) for n in range(len(strides)))
+    return NetworkPlan(size, in_channels, out_channels, filters, plan_kernels(spacing, strides), tuple(strides))
 
 
 def target_spacing(spacings: Sequence[Sequence[float]]) -> tuple[float, float, float]:
@@ -97,6 +113,20 @@ def target_spacing(spacings: Sequence[Sequence[float]]) -> tuple[float, float, f
         finer = np.percentile(np.array(spacings)[:, coarsest], 10)
         target[coarsest] = max(finer, np.delete(target, coarsest).max())
     return tuple(float(t) for t in target)
+
+
+def coarser_spacing(size: Sequence[float], spacing: Sequence[float], voxels: float) -> tuple[float, float, float]:
+    """Spacing with which a volume has at most so many voxels; the finest axes become coarser first.
+
+    Args:
+        size: of the volume in voxels of ``spacing``.
+        spacing: mm.
+        voxels: that the volume may have.
+    """
+    mm, extent = np.array(spacing, dtype=float), np.array(size) * np.array(spacing)
+    while np.prod(np.maximum(extent / mm, 1)) > voxels and np.any(extent / mm > 2 * SMALLEST_FEATURE_MAP):
+        mm = np.where(mm <= COARSER * mm.min(), mm * COARSER, mm)
+    return tuple(float(m) for m in mm)
 
 
 def plan_strides(patch: Sequence[int], spacing: Sequence[float], stages: int) -> tuple[tuple[int, int, int], ...]:
@@ -139,9 +169,10 @@ def patch_and_strides(
     while True:
         strides = plan_strides(patch, spacing, stages)
         rounded = _round_up(patch, strides)
-        if np.prod(rounded) <= voxels:
+        can_shrink = patch > 2 * SMALLEST_FEATURE_MAP
+        if np.prod(rounded) <= voxels or not can_shrink.any():
             return rounded, strides
-        longest = int(np.argmax(patch * np.array(spacing) * (patch > 2 * SMALLEST_FEATURE_MAP)))
+        longest = int(np.argmax(patch * np.array(spacing) * can_shrink))
         patch[longest] = rounded[longest] - np.prod([s[longest] for s in strides])
 
 

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..crops.augmentation import Augmentation
 from ..crops.pasting import paste_labelled
@@ -126,6 +125,7 @@ def with_pasted_labels(reference: Tensor, streams: Streams, method: Method) -> T
     if method.symmetric or streams.pasted is None:
         return reference
     classes = reference.shape[1]
-    labels = streams.labels[streams.labelled :].clamp(max=classes - 1)
-    certain = CERTAIN_LOGIT * functional.one_hot(labels, classes).movedim(-1, 1).to(reference.dtype)
+    labels = streams.labels[streams.labelled :]
+    certain = CERTAIN_LOGIT * (labels.unsqueeze(1) == torch.arange(classes, device=labels.device).view(-1, 1, 1, 1))
+    certain = certain.to(reference.dtype)
     return torch.where(streams.pasted.unsqueeze(1), certain, reference)

@@ -4,6 +4,7 @@ Under torchrun several processes train one model, see ``distributed``; the first
 all.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 
 from ..data.checking import check_dataset
 from ..data.dataset import Dataset
-from ..devices import describe_device
+from ..devices import choose_precision, describe_device, leave_memory_to_others
 from ..distributed import SilentReporter, announce_failure, is_first, on_first_rank, own_device
 from ..errors import InputError, OutOfMemoryError, is_out_of_memory
 from ..events import Reporter
@@ -21,8 +22,12 @@ from ..job import Job
 from ..planning.cache import CachedCase, build_cache
 from ..planning.plan import Plan
 from ..planning.planner import describe_plan, make_plan
+from .fitting import Fit
 from .run_folder import RunFolder
 from .trainer import Trainer
+
+FEW_STEPS = 150
+"""A budget with fewer steps is warned of."""
 
 
 def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -> dict[str, Any]:
@@ -49,6 +54,7 @@ def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -
         torch.set_num_threads(job.threads)
     device = own_device(job.device, reporter.warning)
     reporter.info(f"Device: {describe_device(device)}")
+    leave_memory_to_others(device)
     dataset, plan, cases = on_first_rank(prepare_data, run, job, dataset, device, reporter, should_stop)
     while True:
         try:
@@ -75,11 +81,38 @@ def prepare_data(
     if plan is None:
         dataset = usable_dataset(dataset, job, reporter, should_stop)
         dataset.save(run.dataset_file)
-        plan = make_plan(dataset, job, device.type, progress=reporter.phase("planning"), should_stop=should_stop)
+        plan = fitted_plan(dataset, job, device, reporter, should_stop)
         plan.save(run.plan_file)
-    reporter.info(describe_plan(plan))
+    else:
+        reporter.info(describe_plan(plan))
     cases = build_cache(dataset, plan, run.cache, progress=reporter.phase("preprocessing"), should_stop=should_stop)
     return dataset, plan, cases
+
+
+def fitted_plan(
+    dataset: Dataset, job: Job, device: torch.device, reporter: Reporter, should_stop: Callable[[], bool]
+) -> Plan:
+    """The plan for this data set, computer and budget; says what was chosen and why."""
+    fit = Fit(job, device, choose_precision(device, job.precision))
+    plan = make_plan(
+        dataset, job, device.type, fit.most_voxels, progress=reporter.phase("planning"), should_stop=should_stop
+    )
+    voxels = math.prod(plan.patch)
+    steps = fit.steps(plan.network, voxels)
+    reporter.event("plan", patch=list(plan.patch), network=plan.network.size, steps=steps, limits=fit.limits)
+    reporter.info(describe_plan(plan))
+    if fit.limits:
+        why = {"memory": "fit into the memory", "time": "leave enough steps for learning"}
+        reporter.info(
+            f"The patch is smaller than the volumes would need, to {' and '.join(why[x] for x in fit.limits)}."
+        )
+    if steps is not None and job.iterations is None:
+        reporter.info(f"This budget holds about {steps} steps on this device.")
+        if steps < FEW_STEPS:
+            reporter.warning(
+                f"{steps} steps are too few to learn much. Give more time, crop the volumes, or use a faster device."
+            )
+    return plan
 
 
 def usable_dataset(dataset: Dataset, job: Job, reporter: Reporter, should_stop: Callable[[], bool]) -> Dataset:

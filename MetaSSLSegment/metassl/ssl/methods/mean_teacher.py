@@ -49,8 +49,9 @@ class MeanTeacher(Method):
 
     def _apply(self, *arguments, **options):
         """Move to a device, but not the counter: torch reads it at every step, which would wait for a GPU."""
+        counter = self.teacher.n_averaged
         super()._apply(*arguments, **options)
-        self.teacher.n_averaged = self.teacher.n_averaged.cpu()
+        self.teacher.n_averaged = counter
         return self
 
 
