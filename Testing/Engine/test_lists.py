@@ -124,11 +124,19 @@ def test_a_list_of_another_name_is_read_when_it_is_given(tmp_path):
     assert [case.id for case in find_cases([tmp_path / "fold {0}.json"], 1)] == ["a"]
 
 
+def test_a_list_without_a_name(tmp_path):
+    volumes(tmp_path, ["scans/a.nii", "scans/b.nii"], ["drawn/a.nii"])
+    entries = [{"image": "scans/a.nii", "label": "drawn/a.nii"}, {"image": "scans/b.nii"}]
+    (tmp_path / "dataset.json").write_text(json.dumps(entries))
+    dataset, _ = prepare(tmp_path)
+    assert {case.id: case.role for case in dataset.cases} == {"a": "labelled", "b": "unlabelled"}
+
+
 def test_a_list_whose_files_are_all_gone_gives_way_to_what_is_there(tmp_path):
     volumes(tmp_path, ["images/a.nii"], ["labels/a.nii"])
     roles, dataset, notes = listed(tmp_path, training=[{"image": "gone.nii"}])
     assert roles == {"a": "labelled"} and [c.name for c in dataset.classes] == ["a", "b"]
-    assert "No file exists that dataset.json lists." in notes
+    assert "No file exists that dataset.json lists; paths in it count from the folder that it is in." in notes
 
 
 @pytest.mark.parametrize(

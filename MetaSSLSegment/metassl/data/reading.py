@@ -21,7 +21,7 @@ CHANNEL_TOLERANCE = 0.1
 REMEDIES = {
     "missing-file": "Put the file back, or make dataset.json again.",
     "missing-channel": "Add the missing channel, or set the case's role to ignored.",
-    "2d": "Use the whole 3D volume.",
+    "2d": "Use the whole 3D volume; X-rays, photographs and other single images cannot be used.",
     "4d": "Export one 3D volume (one time point) per file.",
     "vector": "Export it as a grey-value volume; a segmentation as a labelmap.",
     "huge": "Crop it to the region of interest, or resample it to a coarser grid.",
@@ -88,6 +88,8 @@ def _require_channels(case: Case) -> None:
 def _read_channels(path: str, count: int) -> list[sitk.Image]:
     """The ``count`` channels that a file or DICOM folder holds, each 3D and float32."""
     image = open_volumes(path, count)
+    if min(image.GetSize()[:3]) == 1:
+        raise UnusableCase("2d", f"{path} is a single slice ({size_text(image)} voxels); MetaSSL segments volumes.")
     if min(image.GetSize()[:3]) < THINNEST:
         raise UnusableCase(
             "tiny", f"{path} has {size_text(image)} voxels; at least {THINNEST} along every axis are needed."

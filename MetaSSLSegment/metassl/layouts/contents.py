@@ -13,10 +13,11 @@ OTHER_VOLUMES = (
     *(".tif", ".tiff", ".vtk", ".vti"),
 )
 """File name endings of volumes that MetaSSL names but does not read."""
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 DICOM = (".dcm", ".ima")
 NO_DICOM = (
     *(".json", ".jsonl", ".txt", ".csv", ".tsv", ".md", ".xml", ".yaml", ".log", ".pdf", ".xlsx", ".html", ".py"),
-    *(".png", ".jpg", ".jpeg", ".npy", ".npz", ".pt", ".pth", ".zip", ".raw", ".zraw", ".bval", ".bvec", ".mrml"),
+    *(".npy", ".npz", ".pt", ".pth", ".zip", ".raw", ".zraw", ".bval", ".bvec", ".mrml", *PICTURES),
 )
 """Endings of files that are not opened to see whether they are DICOM."""
 DESCRIPTION = "dataset.json"
@@ -109,9 +110,12 @@ def _sort_files(contents: Contents, here: Path, files: list[Path], nested: Path 
         return
     contents.volumes += volumes
     contents.series += [here] if series else []
-    other = [path for path in files if path.name.lower().endswith(OTHER_VOLUMES)]
-    if other:
-        contents.unusable["MetaSSL does not read this format (convert it to NIfTI or NRRD)"] += other
+    for endings, why in (
+        (OTHER_VOLUMES, "MetaSSL does not read this format (convert it to NIfTI or NRRD)"),
+        (PICTURES, "MetaSSL segments volumes, not single pictures"),
+    ):
+        if other := [path for path in files if path.name.lower().endswith(endings)]:
+            contents.unusable[why] += other
 
 
 def _ask(question: Callable[[], bool]) -> bool:

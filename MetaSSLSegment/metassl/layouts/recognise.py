@@ -66,6 +66,8 @@ def _look_at(source: Path) -> Source:
         if not source.is_dir():
             raise
         return Source(look_through(source), damage=f"{error} The folder is read as if it were not there.")
+    if isinstance(content, list):
+        content = {"training": content}
     content = content if isinstance(content, dict) else {}
     if not source.is_dir() and not KNOWN & set(content):
         raise InputError(
@@ -83,7 +85,9 @@ def _read_layout(source: Source) -> Layout:
             return layout
         notes += layout.notes if layout is not None else []
         if layout is not None and source.described_in is not None:
-            before.append(layout.notes[0] if known is own else f"No file exists that {source.described_in.name} lists.")
+            name = source.described_in.name
+            gone = f"No file exists that {name} lists; paths in it count from the folder that it is in."
+            before.append(layout.notes[0] if known is own else gone)
     folder = source.folder
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     shown = ", ".join(printable(entry.name) + ("/" if entry.is_dir() else "") for entry in entries[:8])
