@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -180,6 +181,17 @@ def test_a_description_of_another_program_is_not_overwritten(tmp_path, capsys):
     assert main(["prepare", str(tmp_path), "--out", str(tmp_path / "dataset.json")]) == 2
     assert "MetaSSL did not write it" in capsys.readouterr().err
     assert main(["prepare", str(tmp_path), "--out", str(tmp_path)]) == 2 and "is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["", "dataset.json"])
+def test_the_remedy_for_what_is_no_data_set_of_ours_works(tmp_path, monkeypatch, capsys, given):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "imagesTr" / "a_0000.nii.gz", grey(1))
+    write(tmp_path / "labelsTr" / "a.nii.gz", label(1))
+    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "liver": 1}, "channel_names": {"0": "MR"}}')
+    assert main(["check", str(tmp_path / given)]) == 2
+    command = capsys.readouterr().err.strip().rpartition("Make one with: metassl ")[2].replace("NAME", "mine")
+    assert main(shlex.split(command)) == 0 and main(["check", "mine.json"]) == 0
 
 
 def test_files_given_one_by_one_are_grouped_like_those_of_a_folder(tmp_path):

@@ -228,12 +228,13 @@ class Dataset:
         Raises:
             InputError: not a dataset.json of this version, or its content contradicts itself.
         """
+        make = f'Make one with: metassl prepare "{path}" --out NAME.json'
+        if Path(path).is_dir():
+            raise InputError(f"{path} is a folder and not a data set.", make)
         content = read_json(path)
         folder = Path(path).absolute().parent
         if not isinstance(content, dict) or "cases" not in content:
-            raise InputError(
-                f"{path} is not a MetaSSL data set.", "Make one with: metassl prepare SOURCE --out dataset.json"
-            )
+            raise InputError(f"{path} is not a MetaSSL data set.", make)
         if content.get("version") != VERSION:
             raise InputError(
                 f"{path} has version {content.get('version')!r}; this MetaSSL reads version {VERSION}.",
