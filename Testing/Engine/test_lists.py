@@ -1,6 +1,7 @@
 """dataset.json files that list their images: Decathlon, MONAI and Auto3DSeg, nnU-Net 2."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,23 @@ def test_entries_that_cannot_be_used_are_said_and_cost_only_themselves(tmp_path)
     assert "{'picture': 'a.nii'}, listed in dataset.json, names no image and is left out." in text
 
 
+def test_what_may_not_be_read_is_not_said_to_be_missing(tmp_path, monkeypatch):
+    volumes(tmp_path, ["a.nii", "b.nii"], ["a_seg.nii"])
+    ask = os.stat
+
+    def refuse(path, **kwargs):
+        if "closed" in str(path):
+            raise PermissionError(13, "Permission denied")
+        return ask(path, **kwargs)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    entries = [{"image": "a.nii", "label": "a_seg.nii"}, {"image": "b.nii", "label": "closed/b.nii"}, "closed/c.nii"]
+    roles, _, notes = listed(tmp_path, training=entries)
+    assert roles == {"a": "labelled", "b": "unlabelled"}
+    text, refused = "\n".join(notes), "nii is listed in dataset.json but cannot be opened (Permission denied)"
+    assert f"b.{refused}; the case is unlabelled." in text and f"c.{refused}; the case is left out." in text
+
+
 def test_files_of_equal_names_are_named_after_their_folders(tmp_path):
     volumes(tmp_path, ["d/p1/img.nii", "d/p2/img.nii"], ["d/p1/gt_1.nii"])
     entries = [{"image": "d/p1/img.nii", "label": "d/p1/gt_1.nii"}, {"image": "d/p2/img.nii"}]
@@ -136,7 +154,7 @@ def test_a_list_whose_files_are_all_gone_gives_way_to_what_is_there(tmp_path):
     volumes(tmp_path, ["images/a.nii"], ["labels/a.nii"])
     roles, dataset, notes = listed(tmp_path, training=[{"image": "gone.nii"}])
     assert roles == {"a": "labelled"} and [c.name for c in dataset.classes] == ["a", "b"]
-    assert "No file exists that dataset.json lists; paths in it count from the folder that it is in." in notes
+    assert "No file can be found that dataset.json lists; paths in it count from the folder that it is in." in notes
 
 
 @pytest.mark.parametrize(

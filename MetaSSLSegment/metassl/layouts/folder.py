@@ -104,12 +104,15 @@ def absolute(path: Path | str) -> Path:
     return Path(os.path.abspath(path))
 
 
-def is_there(path: Path) -> bool:
-    """Whether a path exists; one that no file can have does not."""
+def why_gone(path: Path) -> str:
+    """Why there is nothing at a path, as the end of a sentence that names it; empty when there is something."""
     try:
-        return path.exists()
-    except OSError:
-        return False
+        os.stat(path)
+    except PermissionError as error:
+        return f"cannot be opened ({error.strerror})"
+    except (OSError, ValueError):  # also of a path that no file can have
+        return "does not exist"
+    return ""
 
 
 def found_case(case: Case, name: str = "") -> FoundCase:

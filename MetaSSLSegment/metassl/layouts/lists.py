@@ -10,7 +10,7 @@ from typing import Any
 from ..data.images import stem
 from . import tree
 from .channels import describe_channels
-from .folder import FoundCase, Layout, Source, absolute, is_there, say_each
+from .folder import FoundCase, Layout, Source, absolute, say_each, why_gone
 from .naming import CHANNEL_NAME, equal_name, folder_kind
 from .unlisted import add_unlisted
 
@@ -34,6 +34,7 @@ def read_layout(source: Source) -> Layout | None:
     layout.described, layout.others = description.get("labels"), "dataset.json does not list them"
     beside = tree.read_layout(Source(source.contents))
     known = {path: case for case in beside.cases for path in case.files}
+    where = f"listed in {source.described_in.name}"
     missing, without, strange, again = [], [], [], []
     seen = set()
     for name, entry, test in _entries(description):
@@ -42,19 +43,18 @@ def read_layout(source: Source) -> Layout | None:
             strange.append(str(entry)[:100])
         elif tuple(image) in seen:
             again.append(str(image[0]))
-        elif lost := [path for path in image if not is_there(path)]:
-            missing.append(str(lost[0]))
+        elif lost := [path for path in image if why_gone(path)]:
+            missing.append(f"{lost[0]} is {where} but {why_gone(lost[0])}")
         else:
             seen.add(tuple(image))
-            if label is not None and not is_there(label):
-                without.append(str(label))
+            if label is not None and (why := why_gone(label)):
+                without.append(f"{label} is {where} but {why}")
                 label = None
             elif label is None and test:  # labelsTs beside imagesTs, which no list names
                 label = _label_in_folder(known.get(image[0]), source.folder)
             layout.cases.append(FoundCase(name or "", dict(enumerate(image)), label, test))
-    where = f"listed in {source.described_in.name}"
-    layout.notes += say_each(f"{{}} is {where} but does not exist; the case is left out.", missing)
-    layout.notes += say_each(f"{{}} is {where} but does not exist; the case is unlabelled.", without)
+    layout.notes += say_each("{}; the case is left out.", missing)
+    layout.notes += say_each("{}; the case is unlabelled.", without)
     layout.notes += say_each(f"{{}} is {where} twice; the first place counts.", again)
     layout.notes += say_each(f"{{}}, {where}, names no image and is left out.", strange)
     _name_cases(layout, known)
@@ -95,7 +95,7 @@ def _path(text: str, folder: Path) -> Path:
     """A listed path; it may have been written on Windows, and may name variables of the environment."""
     path = absolute(folder / os.path.expandvars(text))
     other = absolute(folder / os.path.expandvars(text).replace("\\", "/"))
-    return other if is_there(other) and not is_there(path) else path
+    return other if why_gone(path) and not why_gone(other) else path
 
 
 def _label_in_folder(case: FoundCase | None, folder: Path) -> Path | None:

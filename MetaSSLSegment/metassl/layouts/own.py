@@ -3,7 +3,7 @@
 from ..data.dataset import Dataset
 from ..errors import InputError
 from . import tree
-from .folder import Layout, Source, found_case, is_there, say_each
+from .folder import Layout, Source, found_case, say_each, why_gone
 from .unlisted import add_unlisted
 
 ACCEPTS = "MetaSSL: a dataset.json that metassl prepare wrote"
@@ -29,22 +29,22 @@ def read_layout(source: Source) -> Layout | None:
         return layout
     layout.title, layout.channels, layout.classes = dataset.name, list(dataset.channels), list(dataset.classes)
     layout.ignore_value, layout.label_values = dataset.ignore_value, dataset.label_values
+    where = f"is listed in {source.described_in.name}"
     missing, without = [], []
     for case in dataset.cases:
         found = found_case(case)
-        gone = [path for path in found.files if not is_there(path)]
+        gone = [path for path in found.files if why_gone(path)]
         if gone:
-            missing.append(f"Case {case.id}: {gone[0]}")
+            missing.append(f"Case {case.id}: {gone[0]} {where} but {why_gone(gone[0])}")
             continue
-        if found.label is not None and not is_there(found.label):
-            without.append(f"Case {case.id}: {found.label}")
+        if found.label is not None and (why := why_gone(found.label)):
+            without.append(f"Case {case.id}: {found.label} {where} but {why}")
             found.label, found.fixed_role = None, "ignored" if case.role == "ignored" else "unlabelled"
         layout.cases.append(found)
-    where = f"is listed in {source.described_in.name} but does not exist"
-    layout.notes += say_each(f"{{}} {where}; it is left out.", missing)
-    layout.notes += say_each(f"{{}} {where}; the case is unlabelled.", without)
+    layout.notes += say_each("{}; it is left out.", missing)
+    layout.notes += say_each("{}; the case is unlabelled.", without)
     if not layout.cases:
-        layout.notes.insert(0, f"No image exists that {source.described_in} lists; the folder is read anew.")
+        layout.notes.insert(0, f"No image can be found that {source.described_in} lists; the folder is read anew.")
     else:
         add_unlisted(layout, tree.read_layout(Source(source.contents)), source, everywhere=True)
     return layout

@@ -86,7 +86,7 @@ def _read_layout(source: Source) -> Layout:
         notes += layout.notes if layout is not None else []
         if layout is not None and source.described_in is not None:
             name = source.described_in.name
-            gone = f"No file exists that {name} lists; paths in it count from the folder that it is in."
+            gone = f"No file can be found that {name} lists; paths in it count from the folder that it is in."
             before.append(layout.notes[0] if known is own else gone)
     folder = source.folder
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
