@@ -125,6 +125,26 @@ def test_patients_as_dicom_and_as_files(tmp_path):
     assert "a folder of volumes and DICOM series" in notes[0] and len(notes) == 1
 
 
+def test_labels_of_dicom_patients_in_a_folder_of_their_own(tmp_path):
+    for n in range(2):
+        write_dicom(tmp_path / "dicom" / f"p{n}" / "study" / "series", 100 * grey(n), f"1.2.{n}")
+        write(tmp_path / "labels" / f"p{n}.nrrd", label(n + 1), spacing=(1, 1, 2))
+    dataset, _ = agreed(tmp_path)
+    assert {case.id: Path(case.label).name for case in dataset.cases} == {
+        "dicom_p0_study_series": "p0.nrrd",
+        "dicom_p1_study_series": "p1.nrrd",
+    }
+
+
+def test_a_folder_with_several_series_is_said_once(tmp_path):
+    write_dicom(tmp_path / "p", 100 * grey(1), "1.2.1")
+    for file in write_dicom(tmp_path / "other", 100 * grey(2), "1.2.2").iterdir():
+        file.rename(tmp_path / "p" / f"second {file.name}")
+    with pytest.raises(InputError, match="p holds 2 DICOM series, expected one per folder; it is left out") as caught:
+        prepare(tmp_path)
+    assert "not used" not in str(caught.value)
+
+
 def set_modality(folder, modality):
     """Rewrite the files of a DICOM series as another modality."""
     for file in folder.iterdir():

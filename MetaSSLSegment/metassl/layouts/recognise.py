@@ -77,14 +77,17 @@ def _look_at(source: Path) -> Source:
 
 
 def _read_layout(source: Source) -> Layout:
-    notes, before = [], [source.damage] if source.damage else []
+    nothing, before = Layout(""), [source.damage] if source.damage else []
     for known in LAYOUTS:
         layout = known.read_layout(source)
         if layout is not None and layout.cases:
             layout.notes = before + layout.notes
             return layout
-        notes += layout.notes if layout is not None else []
-        if layout is not None and source.described_in is not None:
+        if layout is None:
+            continue
+        nothing.notes += layout.notes
+        nothing.said |= layout.said
+        if source.described_in is not None:
             name = source.described_in.name
             gone = f"No file can be found that {name} lists; paths in it count from the folder that it is in."
             before.append(layout.notes[0] if known is own else gone)
@@ -92,7 +95,6 @@ def _read_layout(source: Source) -> Layout:
     entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
     shown = ", ".join(printable(entry.name) + ("/" if entry.is_dir() else "") for entry in entries[:8])
     more = f" and {len(entries) - 8} more" if len(entries) > 8 else ""
-    nothing = Layout("", notes=notes)
     note_the_rest(nothing, source)
     found = f"{folder} holds no volume for a case and has no layout that MetaSSL knows; it holds: {shown or 'nothing'}"
     raise InputError(" ".join([f"{found}{more}.", *dict.fromkeys(nothing.notes)]), ACCEPTED)
