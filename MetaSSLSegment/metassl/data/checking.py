@@ -261,16 +261,19 @@ def _intensity_problems(dataset: Dataset, measured: list[Measured]) -> list[Prob
 
 
 def _set_problems(dataset: Dataset, measured: list[Measured]) -> list[Problem]:
-    """What makes training impossible once the excluded cases are left out."""
+    """What makes training impossible, or a class unlearnable, once the excluded cases are left out."""
     labelled = [m for m in measured if m.case.role == "labelled"]
     if not labelled:
         remedy = "Correct the problems above, or give at least one case a label and the role labelled."
         return [Problem(None, "stop", "no-labelled-case", "No labelled case can be used.", remedy)]
     found = frozenset().union(*(m.classes or () for m in labelled))
-    remedy = "Annotate it in a labelled case, or remove the class from dataset.json."
+    if not found:
+        remedy = "Annotate a structure in at least one labelled case."
+        return [Problem(None, "stop", "no-foreground", "The labels of all labelled cases are empty.", remedy)]
+    remedy = "The model will not learn it: annotate it in a labelled case if it should."
     missing = [c for k, c in enumerate(dataset.classes, 1) if k not in found]
     message = "The class {0.name!r} (value {0.value}) occurs in no usable labelled case."
-    return [Problem(None, "stop", "missing-class", message.format(c), remedy) for c in missing]
+    return [Problem(None, "warning", "missing-class", message.format(c), remedy) for c in missing]
 
 
 def _millimetres(spacing: tuple[float, ...] | np.ndarray) -> str:
