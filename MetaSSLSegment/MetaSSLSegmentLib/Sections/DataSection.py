@@ -24,7 +24,7 @@ class DataSection(Section):
         super().__init__(ui, logic)
         self.status = ui.dataStatus
         self.task = Task(logic, WorkLine(ui), self.status, ended=self._onEnded)
-        self._stops = []
+        self._stops, self._remarks = [], []
         self._before = []
         self.caseTable = CaseTable(ui.caseTable, self.onSelected)
         self.classTable = ClassTable(ui.classTable, self.onClassRenamed)
@@ -217,7 +217,7 @@ class DataSection(Section):
     # Checking
 
     def onCheck(self, _checked=False):
-        self._stops = []
+        self._stops, self._remarks = [], []
         self.task.begin(_("Cases are being read."), temporary=True)
         self.task.export(self.cases, self.task.folder / "check", self._checkFile)
 
@@ -229,8 +229,10 @@ class DataSection(Section):
 
     def _onReport(self, event):
         if event["event"] == "report":
-            stops = [problem for problem in event.get("problems", []) if problem.get("case_id") is None]
-            self._stops = [" ".join(filter(None, (stop["message"], stop.get("remedy")))) for stop in stops]
+            about = [problem for problem in event.get("problems", []) if problem.get("case_id") is None]
+            texts = [(p["severity"], " ".join(filter(None, (p["message"], p.get("remedy"))))) for p in about]
+            self._stops = [text for severity, text in texts if severity == "stop"]
+            self._remarks = [text for severity, text in texts if severity != "stop"]
             self.cases.applyReport(event)
             self.refresh()
 
@@ -240,11 +242,10 @@ class DataSection(Section):
             return "\n".join(self._stops)
         severities = [row.severity for row in self.cases.rows]
         bad, odd = severities.count("excluded"), severities.count("warning")
+        verdict = _("{summary}. {bad} cannot be used and {odd} need a look: see the Status column.")
         if not bad and not odd:
-            return _("{summary}: all can be used.").format(summary=self.summary())
-        return _("{summary}. {bad} cannot be used and {odd} need a look: see the Status column.").format(
-            summary=self.summary(), bad=bad, odd=odd
-        )
+            verdict = _("{summary}: all can be used.")
+        return "\n".join([verdict.format(summary=self.summary(), bad=bad, odd=odd), *self._remarks])
 
     def cleanup(self):
         self._onEnded()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from ..errors import DiskError, MetaSSLError, MissingDependencyError, OutOfMemoryError, Stopped
+from ..errors import DiskError, MetaSSLError, MissingDependencyError, OutOfMemoryError, Stopped, is_out_of_memory
 from ..events import Reporter
 from .commands import add_commands
 
@@ -69,7 +69,7 @@ def explain(error: Exception) -> MetaSSLError:
             f"A Python package is installed but does not work: {error}",
             "Install it again: pip install --force-reinstall",
         )
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return OutOfMemoryError(
             f"Not enough memory: {error}", "Close other programs, use a smaller --patch or --network small."
         )
