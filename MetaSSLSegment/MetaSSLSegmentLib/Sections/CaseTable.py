@@ -86,12 +86,10 @@ class CaseTable:
     def select(self, ids):
         """Select cases beside those that are selected."""
         table, ids = self.table, set(ids)
-        selection, model = table.selectionModel(), table.model()
-        flags = qt.QItemSelectionModel.Select | qt.QItemSelectionModel.Rows
+        wanted = [n for n, row in enumerate(self._rows) if row.id in ids]
         blocked = table.blockSignals(True)  # the buttons need to know only once
-        for n, row in enumerate(self._rows):
-            if row.id in ids:
-                selection.select(model.index(n, 0), flags)
+        for first, last in _runsOf(wanted):  # row by row, a thousand rows would take a second
+            table.setRangeSelected(qt.QTableWidgetSelectionRange(first, 0, last, table.columnCount - 1), True)
         table.blockSignals(blocked)
         self.selectionChanged()
 
@@ -102,3 +100,9 @@ def _sizeOf(row):
 
 def _spacingOf(row):
     return " x ".join(f"{length:.3g}" for length in row.spacing)
+
+
+def _runsOf(numbers):
+    """(first, last) of every run of rising numbers without gaps."""
+    known = set(numbers)
+    return zip((n for n in numbers if n - 1 not in known), (n for n in numbers if n + 1 not in known))
