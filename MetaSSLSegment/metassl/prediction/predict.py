@@ -83,7 +83,7 @@ def predict_files(
 
         images = _read_channels(case, model, lambda fix: warn(f"{case.id}: {fix.message}"))
         if model.fingerprint is not None:
-            for sentence in unusual(images, model.fingerprint, model.plan.intensities):
+            for sentence in unusual(images, model.fingerprint, model.plan.intensities, model.plan.alignment):
                 warn(f"{case.id}: {sentence}")
         return predict_volume(
             model,
