@@ -1,5 +1,7 @@
 """Volumes with thick oblique slices end with the same axes, on both sides of 45 degrees."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -7,10 +9,12 @@ from metassl.data.alignment import Alignment, acquisition_alignment, align, alig
 from metassl.data.checking import check_dataset
 from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.data.images import oriented_header, resample_onto
+from metassl.inference.volume import predict_volume
 from metassl.job import Job
 from metassl.planning.plan import Plan
 from metassl.planning.planner import make_plan
 from metassl.planning.resampling import label_to_grid, to_grid
+from test_inference import model_of
 
 THICK_SLICES = (1.25, 1.25, 8.0)
 """i, j, k mm."""
@@ -128,6 +132,18 @@ def test_nothing_is_resampled_in_plane_and_all_comes_back_exactly(hearts):
         back = resample_onto(placed, image, sitk.sitkNearestNeighbor)
         assert np.array_equal(sitk.GetArrayFromImage(back), sitk.GetArrayFromImage(label))
     assert len(sizes) == 1 and sorted(sizes.pop()) == [9, 40, 44]
+
+
+def test_a_segmentation_comes_back_on_the_grid_of_the_input(hearts):
+    plan = make_plan(hearts, Job(iterations=1))
+    model = model_of(spacing=plan.spacing)
+    model = replace(model, plan=replace(model.plan, alignment=plan.alignment))
+    for case in hearts.cases:
+        image, label = sitk.ReadImage(case.images[0], sitk.sitkFloat32), sitk.ReadImage(case.label)
+        found = predict_volume(model, [image]).labelmap
+        assert found.GetSize() == image.GetSize() and found.GetDirection() == image.GetDirection()
+        assert found.GetOrigin() == image.GetOrigin()
+        assert np.array_equal(sitk.GetArrayFromImage(found) > 0, sitk.GetArrayFromImage(label) > 0)
 
 
 def test_volumes_without_thick_slices_go_by_the_patient():
