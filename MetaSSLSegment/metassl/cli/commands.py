@@ -61,7 +61,7 @@ def _add_prepare(commands) -> None:
     help = "make dataset.json from a folder of volumes"
     example = "prepare /data/heart --labelled heart_01 heart_02 --out dataset.json"
     parser = _add_command(commands, _prepare, help, example)
-    text = "nnU-Net raw folder, MSD task, folder with images/ and labels/, flat folder, or folder of DICOM series"
+    text = "folder of volumes or DICOM series in any layout of docs/data.md, or the list in it (dataset.json)"
     parser.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the dataset.json to write")
     parser.add_argument("--name", help="name of the data set (default: the folder's)")
@@ -71,9 +71,10 @@ def _add_prepare(commands) -> None:
 
 
 def _prepare(args: argparse.Namespace, reporter: Reporter) -> None:
-    from ..layouts.prepare import prepare
+    from ..layouts.prepare import prepare, require_own
 
     source, roles = source_and_roles(args)
+    require_own(args.out)
     dataset, notes = prepare(source, name=args.name, roles=roles, progress=reporter.phase("reading"))
     if args.intensities:
         dataset = replace(dataset, intensities=tuple(args.intensities))
@@ -170,9 +171,9 @@ def _add_predict(commands) -> None:
     help = "segment volumes: labelmap, regions, confidence and volumes in ml"
     parser = _add_command(commands, _predict, help, "predict run/model image.nii.gz --out results")
     parser.add_argument("model", type=Path, help="model folder (or the run folder that holds it)")
-    parser.add_argument("inputs", type=Path, nargs="+", help="image files, folders of images or DICOM, dataset.json")
+    parser.add_argument("inputs", type=Path, nargs="+", help="image files, folders as for prepare, dataset.json")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write the results")
-    text = f"which cases of a dataset.json: {', '.join(ROLES)} (default all)"
+    text = f"which cases of a folder or dataset.json: {', '.join(ROLES)} (default all)"
     parser.add_argument("--roles", nargs="+", choices=ROLES, default=ROLES, metavar="ROLE", help=text)
     parser.add_argument("--no-regions", action="store_true", help="write no labelmap of the regions")
     parser.add_argument("--no-confidence", action="store_true", help="write no confidence volume")
@@ -219,7 +220,7 @@ def _add_evaluate(commands) -> None:
     help = "compare predictions with labels: Dice, HD95, ASSD, volume difference"
     parser = _add_command(commands, _evaluate, help, "evaluate results dataset.json --out metrics")
     parser.add_argument("predictions", type=Path, help="folder of predicted labelmaps")
-    parser.add_argument("labels", type=Path, help="folder of label files, or dataset.json")
+    parser.add_argument("labels", type=Path, help="folder of label files, folder as for prepare, or dataset.json")
     parser.add_argument("--out", type=Path, metavar="DIR", help="for metrics.csv and .json (default: predictions)")
 
 
@@ -229,7 +230,7 @@ def _evaluate(args: argparse.Namespace, reporter: Reporter) -> None:
     evaluation = evaluate_folder(args.predictions, args.labels, progress=reporter.phase("evaluating"))
     evaluation.write(args.out or args.predictions)
     print(evaluation.table(), file=sys.stderr if args.events else sys.stdout)
-    reporter.event("done", out=str(args.out or args.predictions))
+    reporter.event("done", out=str(args.out or args.predictions), failed=evaluation.failed)
 
 
 def _add_info(commands) -> None:

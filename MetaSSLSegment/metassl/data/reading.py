@@ -62,6 +62,8 @@ def _require_channels(case: Case) -> None:
 def _read_channels(path: str, count: int, fixed: Callable[[Fix], None] | None) -> list[sitk.Image]:
     """The ``count`` channels that a file or DICOM folder holds, each 3D and float32."""
     image = open_volumes(path, count, fixed)
+    if min(image.GetSize()[:3]) == 1:
+        raise UnusableCase("2d", f"{path} is a single slice ({size_text(image)} voxels); MetaSSL segments volumes.")
     if min(image.GetSize()[:3]) < THINNEST:
         raise UnusableCase(
             "tiny", f"{path} has {size_text(image)} voxels; at least {THINNEST} along every axis are needed."

@@ -27,7 +27,7 @@ REMEDIES = {
     "slices-differ": CHOOSE_IN_SLICER,
     "slices-together": CHOOSE_IN_SLICER,
     "slices-nowhere": "Export the series again with its positions (tag Image Position Patient), or as NRRD or NIfTI.",
-    "2d": "Use the whole 3D volume.",
+    "2d": "Use the whole 3D volume; X-rays, photographs and other single images cannot be used.",
     "4d": "Export one 3D volume (one time point) per file.",
     "vector": "Export it as a grey-value volume; a segmentation as a labelmap.",
     "huge": "Crop it to the region of interest, or resample it to a coarser grid.",
@@ -37,7 +37,7 @@ REMEDIES = {
     "not-finite": "Export it again, or replace those voxels by the background value.",
     "constant": "Export it again, or leave the case out.",
     "label-not-whole": "Export it again with nearest-neighbour interpolation.",
-    "label-values": "Correct the label, or add these values as classes to dataset.json.",
+    "label-values": "Correct the label, or say in dataset.json which class each value means (label_values).",
     "label-geometry": "Export the label again on the grid of the image; when the voxels correspond, copy the image's "
     "origin, spacing and directions to it.",
     "overlap": "Remove the overlap in Slicer's Segment Editor (Logical operators: subtract) and save it again.",

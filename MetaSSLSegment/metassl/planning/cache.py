@@ -225,6 +225,10 @@ def _fingerprint(case: Case, dataset: Dataset, plan: Plan) -> str:
     sources = [[path, *source_state(path)] for path in files]
     classes = [[c.name, c.value] for c in dataset.classes]
     rules = [plan.spacing, [asdict(i) for i in plan.intensities], classes, dataset.ignore_value]
+    if plan.alignment is not None:
+        rules.append(asdict(plan.alignment))
+    if dataset.label_values:
+        rules.append(sorted(dataset.label_values.items()))
     return json.dumps([CACHE_VERSION, case.role, sources, rules])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from ..data.alignment import Alignment, aligned_header
 from ..data.checking import Measured
 from ..data.facts import PERCENTILES, SAMPLED, looks_like_ct
 from ..data.images import oriented_header
@@ -36,7 +37,7 @@ class ChannelFingerprint:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Ranges over the cases that a model learnt from, along the anatomical axes (k, j, i).
+    """Ranges over the cases that a model learnt from, along the axes (k, j, i) that all are aligned to.
 
     Attributes:
         spacing: smallest and largest, (2, 3) mm.
@@ -49,10 +50,11 @@ class Fingerprint:
     channels: tuple[ChannelFingerprint, ...]
 
     @classmethod
-    def of(cls, measured: Sequence[Measured]) -> "Fingerprint":
-        """The fingerprint of at least one case."""
-        spacings = np.array([m.header.spacing for m in measured])
-        extents = spacings * [m.header.size for m in measured]
+    def of(cls, measured: Sequence[Measured], alignment: Alignment | None = None) -> "Fingerprint":
+        """The fingerprint of at least one case; ``alignment`` is the plan's."""
+        headers = [aligned_header(m.header, alignment) for m in measured]
+        spacings = np.array([header.spacing for header in headers])
+        extents = spacings * [header.size for header in headers]
         channels = []
         for facts in zip(*(m.channels for m in measured)):
             values = np.array([fact.percentiles for fact in facts])
@@ -83,15 +85,22 @@ class Fingerprint:
         return cls(spacing, extent, channels)
 
 
-def unusual(images: Sequence[sitk.Image], known: Fingerprint, rules: Sequence[Intensity]) -> list[str]:
+def unusual(
+    images: Sequence[sitk.Image],
+    known: Fingerprint,
+    rules: Sequence[Intensity],
+    alignment: Alignment | None = None,
+) -> list[str]:
     """Sentences on how far a volume is from all that a model learnt from; none for a usual one.
 
     Args:
         images: float32 channels.
         known: of the model.
         rules: the model's intensity rules, one per channel.
+        alignment: of the model's plan.
     """
     grid = oriented_header(images[0].GetSize(), images[0].GetSpacing(), images[0].GetDirection())
+    grid = aligned_header(grid, alignment)
     spacing, extent = np.array(grid.spacing), np.array(grid.spacing) * grid.size
     found = []
     if _is_far(spacing, known.spacing, FINER, COARSER):

@@ -46,11 +46,11 @@ def predict_files(
 
     Args:
         model: a loaded model.
-        inputs: image files, folders of images, folders of one DICOM series, or a dataset.json.
+        inputs: image files, folders in any layout that ``prepare`` reads, or a dataset.json.
         out: folder for the results.
         regions, confidence, overlap, mirror, keep_largest: see ``predict_volume``.
         exact_confidence: see ``write_volumes``.
-        roles: which cases of a dataset.json to segment.
+        roles: which cases of a folder or dataset.json to segment.
         progress: called with finished cases (a fraction of the current one counts), all cases, and the case's name.
         should_stop: asked after every window.
         warn: called with a sentence about a case that failed, or that needs attention.
@@ -68,9 +68,9 @@ def predict_files(
     if not 0 <= overlap < 1:
         raise InputError(f"overlap is {overlap:g}; it must be at least 0 and below 1.", "0.5 is usual.")
     out = Path(out)
-    cases = find_cases(inputs, len(model.channels), roles)
-    _require_inputs_stay(cases, out)
     warn, progress = warn or (lambda text: None), progress or (lambda *_: None)
+    cases = find_cases(inputs, len(model.channels), roles, warn)
+    _require_inputs_stay(cases, out)
     if mirror and not model.mirror_axes:
         warn("The model was not trained with mirrored crops, so mirrored views are not averaged.")
     results: list[dict[str, Any]] = []
@@ -83,7 +83,7 @@ def predict_files(
 
         images = _read_channels(case, model, lambda fix: warn(f"{case.id}: {fix.message}"))
         if model.fingerprint is not None:
-            for sentence in unusual(images, model.fingerprint, model.plan.intensities):
+            for sentence in unusual(images, model.fingerprint, model.plan.intensities, model.plan.alignment):
                 warn(f"{case.id}: {sentence}")
         return predict_volume(
             model,
@@ -155,9 +155,9 @@ class _Failures:
 
 
 def _require_inputs_stay(cases: Sequence[Case], out: Path) -> None:
-    """Raise InputError when a result has the path of an input."""
+    """Raise InputError when a result has the path of an input, or of its label."""
     written = {result_path(out, case.id, kind).resolve() for case in cases for kind in KINDS}
-    for path in (Path(image) for case in cases for image in case.images):
+    for path in (Path(file) for case in cases for file in (*case.images, case.label) if file is not None):
         if path.resolve() in written:
             raise InputError(
                 f"{path} is an input and would be overwritten by a result.",

@@ -84,7 +84,7 @@ def prepare_data(
         dataset = report.usable_dataset()
         dataset.save(run.dataset_file)
         plan = fitted_plan(dataset, job, device, report.measured, reporter)
-        run.save_fingerprint(Fingerprint.of([m for m in report.measured if m.case.role != "hold-out"]))
+        run.save_fingerprint(Fingerprint.of([m for m in report.measured if m.case.role != "hold-out"], plan.alignment))
         plan.save(run.plan_file)
         headers = {m.case.id: m.header for m in report.measured}
     else:
