@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError, is_out_of_memory
+from ..errors import InputError, OutOfMemoryError, is_out_of_memory
 from .dataset import IGNORE, Case, Dataset
 from .facts import ChannelFacts, channel_facts, guesses
 from .images import VolumeHeader, oriented_header
@@ -165,7 +165,7 @@ def check_dataset(
             measured.append(measures)
         except UnusableCase as error:
             problems.append(Problem(case.id, "excluded", error.code, str(error), error.hint))
-        except (MemoryError, RuntimeError) as error:
+        except (OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             message = f"There is not enough memory to check the case {case.id}."

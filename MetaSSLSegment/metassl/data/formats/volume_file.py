@@ -6,7 +6,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from ...errors import is_out_of_memory
+from ...errors import SMALLER_VOLUME, OutOfMemoryError, is_out_of_memory
 from ..access import require_access
 from ..rules import Fix, UnusableCase, unreadable
 from .metaimage import MetaImageFile
@@ -96,12 +96,12 @@ class VolumeFile:
 
 @contextmanager
 def itk_errors(path: Path | str) -> Iterator[None]:
-    """Whatever goes wrong in reading a file makes its case unusable."""
+    """Whatever goes wrong in reading a file makes its case unusable; a lack of memory is an OutOfMemoryError."""
     try:
         yield
     except UnusableCase:
         raise
     except (RuntimeError, OSError, ValueError, ArithmeticError, MemoryError) as error:
         if is_out_of_memory(error):
-            raise UnusableCase("memory", f"There is not enough memory to read {path}.") from error
+            raise OutOfMemoryError(f"Not enough memory to read {path}.", SMALLER_VOLUME) from error
         raise unreadable(path, error) from error
