@@ -165,7 +165,7 @@ def check_dataset(
             measured.append(measures)
         except UnusableCase as error:
             problems.append(Problem(case.id, "excluded", error.code, str(error), error.hint))
-        except (OutOfMemoryError, MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError, OutOfMemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             message = f"There is not enough memory to check the case {case.id}."

@@ -71,7 +71,6 @@ def read_image(path: Path | str) -> sitk.Image:
 
     Raises:
         UnusableCase: missing, not an image, cut off, damaged, or a folder with no or several series.
-        OutOfMemoryError: as it says.
     """
     return open_source(path).read()
 

@@ -96,7 +96,7 @@ class VolumeFile:
 
 @contextmanager
 def itk_errors(path: Path | str) -> Iterator[None]:
-    """Whatever goes wrong in reading a file makes its case unusable; a lack of memory is an OutOfMemoryError."""
+    """Whatever goes wrong in reading a file makes its case unusable, but for a lack of memory."""
     try:
         yield
     except UnusableCase:
