@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,15 @@ PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 
 
 @contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
+def replacing(path: Path | str, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; replace ``path`` by it when the block succeeds.
 
     The temporary name keeps the suffix of ``path`` (writers choose the format by it). After an error the temporary
     file is removed and ``path`` is untouched.
+
+    Args:
+        path: to write.
+        durable: also survive a power failure; what is not must be given to ``make_durable`` before it is relied on.
 
     Raises:
         DiskError: the folder cannot be made or the file cannot be written.
@@ -29,8 +33,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            make_durable([temporary])
         _replace(temporary, path)
     except OSError as error:
         raise DiskError(
@@ -40,6 +44,17 @@ def replacing(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def make_durable(paths: Iterable[Path]) -> None:
+    """Wait until files are on the disk; of many at once that takes little longer than of one.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    for path in paths:
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -54,15 +69,15 @@ def _replace(source: Path, target: Path) -> None:
             time.sleep(seconds)
 
 
-def write_text(path: Path | str, text: str) -> None:
+def write_text(path: Path | str, text: str, durable: bool = True) -> None:
     """Write ``text`` as UTF-8, replacing ``path`` in one step."""
-    with replacing(path) as temporary:
+    with replacing(path, durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path | str, content: Any) -> None:
-    """Write ``content`` as indented JSON, replacing ``path`` in one step."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+def write_json(path: Path | str, content: Any, durable: bool = True) -> None:
+    """Write ``content`` as indented JSON, replacing ``path`` in one step; ``durable`` as in ``replacing``."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n", durable)
 
 
 def read_json(path: Path | str) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
-from ..data.dataset import ROLES, Dataset
+from ..data.dataset import INTENSITIES, ROLES, Dataset
 from ..errors import InputError, Stopped
 from ..events import Reporter
 from .options import add_roles, add_setting, add_settings, job_given, settings_given, source_and_roles
@@ -65,6 +65,8 @@ def _add_prepare(commands) -> None:
     parser.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the dataset.json to write")
     parser.add_argument("--name", help="name of the data set (default: the folder's)")
+    text = "what the voxels of every channel are: auto, ct (Hounsfield units) or other (default auto)"
+    parser.add_argument("--intensities", nargs="+", choices=INTENSITIES, default=(), metavar="KIND", help=text)
     add_roles(parser)
 
 
@@ -74,6 +76,8 @@ def _prepare(args: argparse.Namespace, reporter: Reporter) -> None:
     source, roles = source_and_roles(args)
     require_own(args.out)
     dataset, notes = prepare(source, name=args.name, roles=roles, progress=reporter.phase("reading"))
+    if args.intensities:
+        dataset = replace(dataset, intensities=tuple(args.intensities))
     dataset.save(args.out)
     for note in notes:
         reporter.info(note)
@@ -173,6 +177,8 @@ def _add_predict(commands) -> None:
     parser.add_argument("--roles", nargs="+", choices=ROLES, default=ROLES, metavar="ROLE", help=text)
     parser.add_argument("--no-regions", action="store_true", help="write no labelmap of the regions")
     parser.add_argument("--no-confidence", action="store_true", help="write no confidence volume")
+    text = "write confidence as float32 instead of in steps of 1/255; files of five times the size"
+    parser.add_argument("--exact-confidence", action="store_true", help=text)
     parser.add_argument("--overlap", type=float, default=0.5, metavar="X", help="overlap of windows (default 0.5)")
     text = "average over mirrored views, along the axes that the model was trained with (train --mirror-axes); slower"
     parser.add_argument("--mirror", action="store_true", help=text)
@@ -182,14 +188,11 @@ def _add_predict(commands) -> None:
 
 
 def _predict(args: argparse.Namespace, reporter: Reporter) -> None:
-    import torch
-
-    from ..devices import choose_device, describe_device
+    from ..devices import choose_device, describe_device, limit_threads
     from ..inference.model import load_model
     from ..prediction.predict import predict_files
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    limit_threads(args.threads)
     device = choose_device(args.device, reporter.warning)
     model = load_model(args.model, device)
     reporter.info(f"Device: {describe_device(device)}")
@@ -203,6 +206,7 @@ def _predict(args: argparse.Namespace, reporter: Reporter) -> None:
             overlap=args.overlap,
             mirror=args.mirror,
             keep_largest=args.keep_largest,
+            exact_confidence=args.exact_confidence,
             roles=args.roles,
             progress=reporter.phase("segmenting"),
             should_stop=should_stop,

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from ..errors import DiskError, MetaSSLError, MissingDependencyError, OutOfMemoryError, Stopped
+from ..errors import DiskError, MetaSSLError, MissingDependencyError, OutOfMemoryError, Stopped, is_out_of_memory
 from ..events import Reporter
 from .commands import add_commands
 
@@ -62,7 +62,7 @@ def explain(error: Exception) -> MetaSSLError:
         return MissingDependencyError(
             f"The Python package {error.name} is not installed.", f"Install it with: pip install {error.name}"
         )
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return OutOfMemoryError(
             f"Not enough memory: {error}", "Close other programs, use a smaller --patch or --network small."
         )

@@ -24,6 +24,9 @@ IGNORE = 255
 """Label index of voxels that no loss and no metric counts: outside the volume, or marked so by the annotator."""
 MOST_CLASSES = IGNORE - 1
 
+INTENSITIES = ("auto", "ct", "other")
+"""What the voxels of a channel are: to be found out, Hounsfield units, or numbers without a unit."""
+
 COLOURS = (
     (128, 174, 128),
     (241, 214, 145),
@@ -145,6 +148,7 @@ class Dataset:
         cases: all cases, whatever their role.
         ignore_value: voxel value of labels that marks voxels to leave out of every loss and metric, or None.
         label_values: other values in label files -> value of the class that they mean, 0 for background.
+        intensities: one of ``INTENSITIES`` per channel; empty for "auto".
     """
 
     name: str
@@ -153,6 +157,7 @@ class Dataset:
     cases: tuple[Case, ...]
     ignore_value: int | None = None
     label_values: dict[int, int] = field(default_factory=dict)
+    intensities: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.channels:
@@ -165,6 +170,13 @@ class Dataset:
                 "Leave out classes, or join some of them.",
             )
         self._require_label_values()
+        if self.intensities and (
+            len(self.intensities) != len(self.channels) or not set(self.intensities) <= set(INTENSITIES)
+        ):
+            raise InputError(
+                f"Data set {self.name!r} has the intensities {', '.join(map(str, self.intensities))}.",
+                f"Give one of {', '.join(INTENSITIES)} for each of its {len(self.channels)} channel(s).",
+            )
         for what, values in (
             ("class value", [c.value for c in self.classes] + [self.ignore_value]),
             ("class name", [c.name for c in self.classes]),
@@ -216,6 +228,8 @@ class Dataset:
         content = {"version": VERSION, **asdict(self)}
         if not self.label_values:
             del content["label_values"]
+        if not self.intensities:
+            del content["intensities"]
         for case in content["cases"]:
             case["images"] = [stored(image) for image in case["images"]]
             case["label"] = stored(case["label"])
@@ -259,6 +273,7 @@ class Dataset:
                 ),
                 ignore_value=content.get("ignore_value"),
                 label_values=_whole_keys(content.get("label_values") or {}),
+                intensities=_strings(content.get("intensities") or ()),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is damaged: {type(error).__name__} {error}.") from error

@@ -1,6 +1,6 @@
 """Reading the label of a case: what can be put right is put right and described by a ``Fix``."""
 
-from dataclasses import dataclass
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +9,12 @@ import SimpleITK as sitk
 from ..errors import first_few
 from .dataset import Dataset
 from .images import covers, geometry_distance, image_like, overlaps, read_header, resample_onto, same_geometry
-from .reading import UnusableCase, open_volumes, refuse_unreadable, size_text
+from .reading import open_volumes, size_text
+from .rules import Fix, UnusableCase
 from .segmentations import Segment, class_of_value, read_segments, repeated_names
 
 NOT_WHOLE = 1e-3
 """Floating-point voxels of a label may be this far from whole numbers."""
-
-
-@dataclass(frozen=True)
-class Fix:
-    """Something wrong with a file that reading puts right; ``code`` is a short name of it."""
-
-    code: str
-    message: str
 
 
 def read_label(path: Path | str, dataset: Dataset, image: sitk.Image) -> np.ndarray:
@@ -75,11 +68,10 @@ def _read_label_file(path: Path | str) -> tuple[sitk.Image, list[Segment]]:
     """A label file: 3D, with several components only where they are layers of segments; and its segments."""
     segments: list[Segment] = []
     layers = 1
-    with refuse_unreadable():
-        if Path(path).is_file():
-            header = read_header(path)
-            segments = read_segments(header, path)
-            layers = header.GetNumberOfComponents() if segments else 1
+    if os.path.isfile(path):
+        header = read_header(path)
+        segments = read_segments(header, path)
+        layers = header.GetNumberOfComponents() if segments else 1
     image = open_volumes(path, layers)
     return (image[:, :, :, 0] if image.GetDimension() == 4 else image), segments
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from ..errors import InputError
 from .dataset import IGNORE, Dataset
+from .rules import UnusableCase
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def read_segments(image: sitk.Image | sitk.ImageFileReader, path: Path | str) ->
     ``SegmentN_Layer``, ``SegmentN_Color``, ``SegmentN_Tags``).
 
     Raises:
-        InputError: the metadata are damaged.
+        UnusableCase: the metadata are damaged.
     """
 
     def text(key: str, default: str = "") -> str:
@@ -75,7 +75,8 @@ def read_segments(image: sitk.Image | sitk.ImageFileReader, path: Path | str) ->
                 terminology=next((value for name, _, value in tags if name == "TerminologyEntry"), None),
             )
         except ValueError as error:
-            raise InputError(
+            raise UnusableCase(
+                "unreadable",
                 f"{path} describes segment {len(segments)} in a damaged way: {error}.",
                 "Load it into Slicer and save it again.",
             ) from error

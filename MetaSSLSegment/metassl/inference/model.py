@@ -21,6 +21,7 @@ from ..files import read_json, replacing, write_json
 from ..job import Job
 from ..networks.dynunet import network_arguments
 from ..networks.instance_norm import move_to_device
+from ..planning.fingerprint import Fingerprint
 from ..planning.plan import Plan
 from ..ssl.methods import Method, build_method
 from .older import method_of_version_1, model_of_version_1
@@ -46,6 +47,7 @@ class Model:
         channels: names of the image channels.
         thresholds: (classes with background,) confidence thresholds of the reference prediction.
         metadata: all of metadata.json.
+        fingerprint: of the data that it learnt from; None in older models.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Model:
     channels: tuple[str, ...]
     thresholds: Tensor
     metadata: dict[str, Any]
+    fingerprint: Fingerprint | None = None
 
     @property
     def device(self) -> torch.device:
@@ -73,6 +76,7 @@ def save_model(
     dataset: Dataset,
     thresholds: Tensor,
     provenance: dict[str, Any],
+    fingerprint: Fingerprint | None = None,
 ) -> None:
     """Write or replace a model folder, file by file, each in one step.
 
@@ -82,6 +86,7 @@ def save_model(
         plan, job, dataset: what it was trained with.
         thresholds: (classes with background,) of the reference prediction.
         provenance: JSON-ready facts about the training.
+        fingerprint: of the data.
 
     Raises:
         DiskError: a file cannot be written.
@@ -102,6 +107,8 @@ def save_model(
         "settings": asdict(job),
         "provenance": provenance,
     }
+    if fingerprint is not None:
+        facts["fingerprint"] = fingerprint.to_dict()
     write_json(folder / METADATA, {**_bundle_metadata(dataset, plan), "metassl": facts})
 
 
@@ -190,11 +197,17 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
         )
         thresholds = torch.tensor([float(t) for t in facts["thresholds"]])
         channels = tuple(str(c) for c in facts["channels"])
+        fingerprint = Fingerprint.from_dict(facts["fingerprint"]) if "fingerprint" in facts else None
         precision, mirror_axes = str(facts["precision"]), tuple(str(axis) for axis in facts["mirror_axes"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{source} is damaged: {type(error).__name__} {error}.", "Copy the model again.") from error
     counts = (plan.network.in_channels, plan.network.out_channels, plan.network.out_channels)
-    if (len(channels), len(classes) + 1, len(thresholds)) != counts or not set(mirror_axes) <= set(MIRROR_AXES):
+    described = len(channels if fingerprint is None else fingerprint.channels)
+    if (
+        (len(channels), len(classes) + 1, len(thresholds)) != counts
+        or described != len(channels)
+        or not set(mirror_axes) <= set(MIRROR_AXES)
+    ):
         raise InputError(
             f"{source} contradicts itself: classes, channels, axes and network do not fit.", "Copy the model again."
         )
@@ -209,4 +222,4 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
         ) from error
     move_to_device(method, torch.device(device)).eval()
     name = str(metadata.get("name", folder.name))
-    return Model(name, method, plan, precision, mirror_axes, classes, channels, thresholds, metadata)
+    return Model(name, method, plan, precision, mirror_axes, classes, channels, thresholds, metadata, fingerprint)

@@ -1,17 +1,19 @@
 """plan.json: spacing and intensities of the network's input, the patch, and the network.
 
 All triples are in array order (k, j, i): inferior to superior, anterior to posterior, right to left, since every
-volume is first brought into LPS orientation.
+volume is first brought into LPS orientation, or to the axes of an alignment, which are near these.
 """
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.alignment import Alignment
 from ..errors import InputError
 from ..files import read_json, write_json
 
-VERSION = 1
+VERSION = 2
+"""Version 1 knew no alignment."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,14 @@ class Plan:
         patch: patch size in voxels, divisible by the product of the strides.
         intensities: one per channel.
         network: the network's plan.
+        alignment: of volumes with thick oblique slices; None for LPS.
     """
 
     spacing: tuple[float, float, float]
     patch: tuple[int, int, int]
     intensities: tuple[Intensity, ...]
     network: NetworkPlan
+    alignment: Alignment | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-ready dictionary."""
@@ -77,10 +81,11 @@ class Plan:
         Raises:
             InputError: not a plan of this version.
         """
-        if not isinstance(content, dict) or content.get("version") != VERSION:
-            raise InputError(f"{source} is not a MetaSSL plan of version {VERSION}.")
+        if not isinstance(content, dict) or content.get("version") not in (1, VERSION):
+            raise InputError(f"{source} is not a MetaSSL plan of version 1 or {VERSION}.")
         try:
             network = dict(content["network"])
+            alignment = content.get("alignment")
             plan = cls(
                 spacing=_triple(content["spacing"], float),
                 patch=_triple(content["patch"], int),
@@ -93,6 +98,7 @@ class Plan:
                     kernels=tuple(_triple(k, int) for k in network["kernels"]),
                     strides=tuple(_triple(s, int) for s in network["strides"]),
                 ),
+                alignment=alignment and Alignment.from_dict(alignment),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{source} is damaged: {type(error).__name__} {error}.") from error

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from ..data.dataset import Dataset
 from ..errors import InputError
+from ..files import read_json, write_json
 from ..job import Job
+from ..planning.fingerprint import Fingerprint
 from ..planning.plan import Plan
 
 
@@ -19,6 +21,7 @@ class RunFolder:
         self.path = Path(path)
         self.job_file = self.path / "job.json"
         self.dataset_file = self.path / "dataset.json"
+        self.fingerprint_file = self.path / "fingerprint.json"
         self.plan_file = self.path / "plan.json"
         self.events_file = self.path / "events.jsonl"
         self.checkpoint_file = self.path / "checkpoint.pt"
@@ -59,3 +62,20 @@ class RunFolder:
     def plan(self) -> Plan | None:
         """The plan, or None when the run stopped before planning."""
         return Plan.load(self.plan_file) if self.plan_file.exists() else None
+
+    def save_fingerprint(self, fingerprint: Fingerprint) -> None:
+        """Write fingerprint.json."""
+        write_json(self.fingerprint_file, fingerprint.to_dict())
+
+    def fingerprint(self) -> Fingerprint | None:
+        """The fingerprint of the data, None in runs that an older version planned.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        if not self.fingerprint_file.exists():
+            return None
+        try:
+            return Fingerprint.from_dict(read_json(self.fingerprint_file))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{self.fingerprint_file} is damaged: {type(error).__name__} {error}.") from error
