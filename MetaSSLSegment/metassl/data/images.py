@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..files import replacing
+from ..files import replacing, require_whole
 from .geometry import GEOMETRY_REMEDIES
 
 SUFFIXES = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -164,7 +164,7 @@ def patient_axes(source: sitk.Image | sitk.ImageFileReader) -> list[int]:
 
 
 def write_image(image: sitk.Image, path: Path | str) -> None:
-    """Write a compressed volume, replacing ``path`` in one step.
+    """Write a compressed .nii.gz or .nrrd, replacing ``path`` in one step once every voxel is on the disk.
 
     Raises:
         DiskError: the file cannot be written.
@@ -174,6 +174,8 @@ def write_image(image: sitk.Image, path: Path | str) -> None:
             sitk.WriteImage(image, str(temporary), useCompression=True)
         except RuntimeError as error:
             raise OSError(f"{str(error).strip().splitlines()[-1]}") from error
+        voxel_bytes = image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
+        require_whole(temporary, image.GetNumberOfPixels() * voxel_bytes)
 
 
 def same_geometry(a: sitk.Image, b: sitk.Image, tolerance: float = 1e-3) -> bool:
