@@ -8,7 +8,7 @@ from metassl import devices
 from metassl.job import Job
 from metassl.planning.memory import bytes_per_voxel, fixed_bytes
 from metassl.training import fitting
-from metassl.training.fitting import LEAST_VOXELS, STEPS, Fit, measure_pace
+from metassl.training.fitting import BUDGET, PATCH, Fit, measure_pace
 from test_cost import network_plan
 
 CPU = torch.device("cpu")
@@ -51,15 +51,24 @@ def test_memory_limits_the_patch(machine, method):
     assert fit.most_voxels(NETWORK, PLANNED) == 0  # planning then takes the smallest patch that the network allows
 
 
-def test_time_limits_the_patch_but_not_below_what_a_network_needs_to_see(machine):
+def test_time_limits_the_patch_but_less_than_in_proportion(machine):
     machine(pace=1.0)  # 10 minutes: 450 million voxels beside the rest of a step
     fit = fit_of(minutes=10, method="supervised")
-    assert fit.most_voxels(NETWORK, PLANNED) == pytest.approx(450e6 / (2 * STEPS), rel=0.01)
-    assert fit.limits == ["time"]
+    voxels = fit.most_voxels(NETWORK, PLANNED)
+    assert voxels == pytest.approx(PATCH * (450 / BUDGET) ** 0.25, rel=0.01) and fit.limits == ["time"]
     assert fit.steps(NETWORK, 100_000) == pytest.approx(2250, rel=0.01)
-    machine(pace=0.01)
-    assert fit.most_voxels(NETWORK, PLANNED) == LEAST_VOXELS
-    assert fit_of(minutes=10, method="supervised").most_voxels(NETWORK, 30_000) == 30_000
+    machine(pace=1 / 16)
+    assert fit_of(minutes=10, method="supervised").most_voxels(NETWORK, PLANNED) == pytest.approx(voxels / 2, rel=0.01)
+    small = fit_of(minutes=10, method="supervised")
+    assert small.most_voxels(NETWORK, 30_000) == 30_000 and small.limits == []
+
+
+def test_a_method_that_costs_more_per_step_gets_a_smaller_patch(machine):
+    machine(pace=1.0)
+    sizes = [
+        fit_of(minutes=10, method=method).most_voxels(NETWORK, PLANNED) for method in ("supervised", "fixmatch", "cps")
+    ]
+    assert sizes[0] > sizes[1] > sizes[2] > sizes[0] / 2
 
 
 def test_a_budget_of_steps_does_not_ask_for_the_pace(machine, monkeypatch):
@@ -70,8 +79,8 @@ def test_a_budget_of_steps_does_not_ask_for_the_pace(machine, monkeypatch):
 
 def test_a_budget_of_voxels_needs_no_clock(machine, monkeypatch):
     monkeypatch.setattr(fitting, "measure_pace", None)
-    fit = fit_of(megavoxels=320.0, method="supervised")
-    assert fit.most_voxels(NETWORK, PLANNED) == pytest.approx(320e6 / (2 * STEPS))
+    fit = fit_of(megavoxels=BUDGET, method="supervised")
+    assert fit.most_voxels(NETWORK, PLANNED) == pytest.approx(PATCH, rel=0.01)
 
 
 def test_the_warm_up_is_part_of_the_average_step(machine):

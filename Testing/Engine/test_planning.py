@@ -9,6 +9,7 @@ from metassl.job import Job
 from metassl.networks.dynunet import build_network
 from metassl.planning.plan import Intensity
 from metassl.planning.planner import (
+    coarser_spacing,
     describe_plan,
     make_plan,
     patch_and_strides,
@@ -172,3 +173,26 @@ def test_ct_rule_fits_any_unit(tmp_path):
 def test_one_foreground_value_leaves_nothing_to_clip(tmp_path):
     array = np.where(hounsfield() < 0, -1000, 40).astype(np.int16)
     assert make_plan(dataset_of(tmp_path, [array], channels=("CT",)), Job()).intensities == (Intensity("zscore"),)
+
+
+def test_voxels_become_coarser_until_the_volume_is_small_enough():
+    spacing = coarser_spacing((100, 200, 200), (5.0, 1.0, 1.0), 1_000_000)
+    assert spacing[0] == 5.0 and spacing[1] == spacing[2] == pytest.approx(2.0, rel=0.04)  # thick slices stay
+    assert coarser_spacing((100, 100, 100), (1.0, 1.0, 1.0), 1_000_000) == (1.0, 1.0, 1.0)
+    finer = coarser_spacing((200, 200, 200), (1.0, 1.0, 1.0), 125_000)
+    assert finer == pytest.approx((4.0,) * 3, rel=0.04)
+
+
+def test_a_patch_covers_a_quarter_of_a_large_volume(tmp_path):
+    """With fine voxels it would cover a fiftieth."""
+    dataset = dataset_of(tmp_path, [noise((160, 200, 200))])
+    plan = make_plan(dataset, Job(), "cpu", lambda network, voxels: 130_000)
+    assert np.prod(plan.patch) <= 130_000
+    volume = 160 * 200 * 200 / np.prod(plan.spacing)
+    assert 0.15 < np.prod(plan.patch) / volume < 0.3
+    assert make_plan(dataset, Job(spacing=(1.0, 1.0, 1.0)), "cpu").spacing == (1.0, 1.0, 1.0)
+
+
+def test_a_patch_that_may_have_no_voxels_is_as_small_as_the_network_allows(tmp_path):
+    plan = make_plan(dataset_of(tmp_path, [noise((40, 40, 40))]), Job(), "cpu", lambda network, voxels: 0)
+    assert max(plan.patch) <= 16

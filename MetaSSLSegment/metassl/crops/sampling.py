@@ -100,15 +100,16 @@ class CropSampler:
         )
 
     def _centre(self, case: CachedCase, stream: int, shape: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Near foreground or anywhere, but so that the patch within the crop lies inside the volume where it fits."""
+        reach = np.minimum(np.array(self.size) / MARGIN, shape) / 2
         if random.random() < FOREGROUND_SHARE:
             model = case if stream == 0 else self.streams[0][random.integers(len(self.streams[0]))]
             places = [p for p in model.foreground().values() if len(p)]
             if places:
                 voxels = places[random.integers(len(places))]
                 voxel = voxels[random.integers(len(voxels))]
-                return (voxel / np.array(model.shape) * shape).astype(int)
-        # anywhere, but so that the patch within the crop lies inside the volume as far as it fits
-        reach = np.minimum(np.array(self.size) / MARGIN, shape) / 2
+                centre = voxel / np.array(model.shape) * shape
+                return np.clip(centre, np.floor(reach), np.ceil(shape - reach)).astype(int)
         return random.uniform(reach, shape - reach + 1e-6).astype(int)
 
 

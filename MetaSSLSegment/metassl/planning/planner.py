@@ -18,6 +18,10 @@ from .plan import NetworkPlan, Plan
 ANISOTROPIC = 3.0
 """A data set whose coarsest axis is more than this many times its finest is resampled finer than the median there."""
 SMALLEST_FEATURE_MAP = 4
+COVERED = 0.25
+"""Where a patch would cover less of the median volume than this, voxels become coarser, as nnU-Net's low resolution."""
+COARSER = 1.03
+"""Factor of a step towards coarser voxels."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +81,15 @@ def make_plan(
         strides = plan_strides(job.patch, spacing, SIZES[name].stages)
         patch, network = _round_up(job.patch, strides), plan_network(name, *counts, spacing, strides)
     else:
-        patch, strides = patch_and_strides(np.median(sizes, axis=0), spacing, voxels, SIZES[name].stages)
+        median = np.median(sizes, axis=0)
+        patch, strides = patch_and_strides(median, spacing, voxels, SIZES[name].stages)
+        if most_voxels is not None:
+            voxels = min(voxels, most_voxels(plan_network(name, *counts, spacing, strides), int(np.prod(patch))))
+        if not job.spacing:
+            coarse = coarser_spacing(median, spacing, voxels / COVERED)
+            median, spacing = median * np.array(spacing) / np.array(coarse), coarse
+        patch, strides = patch_and_strides(median, spacing, voxels, SIZES[name].stages)
         network = plan_network(name, *counts, spacing, strides)
-        most = voxels if most_voxels is None else most_voxels(network, int(np.prod(patch)))
-        if most < np.prod(patch):
-            patch, strides = patch_and_strides(np.median(sizes, axis=0), spacing, most, SIZES[name].stages)
-            network = plan_network(name, *counts, spacing, strides)
     return Plan(spacing, patch, plan_intensities(dataset, progress, should_stop), network)
 
 
@@ -106,6 +113,20 @@ def target_spacing(spacings: Sequence[Sequence[float]]) -> tuple[float, float, f
         finer = np.percentile(np.array(spacings)[:, coarsest], 10)
         target[coarsest] = max(finer, np.delete(target, coarsest).max())
     return tuple(float(t) for t in target)
+
+
+def coarser_spacing(size: Sequence[float], spacing: Sequence[float], voxels: float) -> tuple[float, float, float]:
+    """Spacing with which a volume has at most so many voxels; the finest axes become coarser first.
+
+    Args:
+        size: of the volume in voxels of ``spacing``.
+        spacing: mm.
+        voxels: that the volume may have.
+    """
+    mm, extent = np.array(spacing, dtype=float), np.array(size) * np.array(spacing)
+    while np.prod(np.maximum(extent / mm, 1)) > voxels and np.any(extent / mm > 2 * SMALLEST_FEATURE_MAP):
+        mm = np.where(mm <= COARSER * mm.min(), mm * COARSER, mm)
+    return tuple(float(m) for m in mm)
 
 
 def plan_strides(patch: Sequence[int], spacing: Sequence[float], stages: int) -> tuple[tuple[int, int, int], ...]:

@@ -14,10 +14,11 @@ from ..planning.memory import most_voxels
 from ..planning.plan import NetworkPlan
 from ..ssl.methods import METHODS
 
-STEPS = 800
-"""A time budget shall hold so many steps: smaller patches teach less each, but fewer steps teach next to nothing."""
-LEAST_VOXELS = 80_000
-"""Patches are not made smaller than this for the sake of more steps: they would see too little around a voxel."""
+BUDGET, PATCH = 332.0, 160_000
+"""So many million voxels of supervised training on two crops per step buy most with patches of about so many voxels:
+larger ones make too few steps, smaller ones see too little around a voxel. See docs/benchmarks.md, Patch and budget."""
+GROWTH = 0.25
+"""The best patch grows with this power of the budget."""
 SPARE = 0.2
 """Share of the free memory that is left to others."""
 RESIDENT = 1.4
@@ -72,7 +73,7 @@ class Fit:
         if self.job.minutes is not None:
             self.pace = measure_pace(network, self.device, self.precision)
         if self.megavoxels() is not None:
-            wanted = max(int(self.megavoxels() * 1e6 / (STEPS * self._passes(network))), min(LEAST_VOXELS, planned))
+            wanted = int(PATCH * (self.megavoxels() * 2 / self._passes(network) / BUDGET) ** GROWTH)
             if wanted < most:
                 most, self.limits = wanted, [*self.limits, "time"]
         return most
