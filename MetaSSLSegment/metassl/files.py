@@ -88,7 +88,7 @@ def require_whole(path: Path | str, voxel_bytes: int) -> None:
     """Make sure that an array just written is all there: onto a full disk, ITK and numpy lose its end without a word.
 
     Args:
-        path: a .nii.gz, .nii, .nrrd or .npy file; the writers of other formats say it themselves.
+        path: of a .nii.gz, .nii, .nrrd or .npy file; the writers of other formats say it themselves.
         voxel_bytes: of the array in memory.
 
     Raises:
@@ -99,15 +99,15 @@ def require_whole(path: Path | str, voxel_bytes: int) -> None:
         length = file.seek(0, os.SEEK_END)
         file.seek(max(0, length - 4))
         last = file.read()
-    if head.startswith(b"NRRD"):
+    name = Path(path).name.lower()
+    header, packed = NIFTI_HEADER, name.endswith(".gz")
+    content = NIFTI_HEADER + voxel_bytes
+    if name.endswith(".nrrd"):
         header, packed = head.find(b"\n\n") + 2, b"\nencoding: gzip" in head
         content = voxel_bytes
-    elif head.startswith(b"\x93NUMPY"):
-        header, packed = 10 + int.from_bytes(head[8:10], "little"), False
-    elif head.startswith(b"\x1f\x8b") or head[344:348] == b"n+1\0":
-        header, packed = NIFTI_HEADER, head.startswith(b"\x1f\x8b")
-        content = NIFTI_HEADER + voxel_bytes
-    else:
+    elif name.endswith(".npy"):
+        header = 10 + int.from_bytes(head[8:10], "little")
+    elif not name.endswith((".nii", ".nii.gz")):
         return
     # gzip ends with the length of its content
     if last != (content % 2**32).to_bytes(4, "little") if packed else length != header + voxel_bytes:

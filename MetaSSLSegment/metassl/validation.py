@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, TypeVar
 
-from .errors import CONTROL, InputError
+from .errors import CONTROL, InputError, visible
 
 HUGE = 1e9
 """No number is larger, unless its field says so."""
@@ -114,7 +114,8 @@ class Fields:
             return check(self.content[key], self._prefix + key, *limits)
         except InputError as error:
             hint = "Get the file again from where it came from, or correct it in an editor."
-            raise InputError(str(error), error.hint or hint) from None
+            named = str(error).startswith(visible(self._prefix))
+            raise InputError(f"{'' if named else f'{self._prefix}{key}: '}{error}", error.hint or hint) from None
 
     def optional(self, key: str, check: Callable[..., T], *limits: Any) -> T | None:
         """As ``take``, but None where the field is missing or null."""

@@ -1,6 +1,7 @@
 """dataset.json: the classes and cases that a model is trained on."""
 
 import re
+import reprlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, count
@@ -186,7 +187,7 @@ class Dataset:
             )
         if content.get("version") != VERSION:
             raise InputError(
-                f"{path} has version {content.get('version')!r}; this MetaSSL reads version {VERSION}.",
+                f"{path} has version {reprlib.repr(content.get('version'))}; this MetaSSL reads version {VERSION}.",
                 "Make it again with: metassl prepare SOURCE --out dataset.json",
             )
         fields = Fields(content, f"{path} is damaged:")

@@ -38,8 +38,11 @@ def load_tensors(path: Path | str, device: torch.device | str) -> Any:
         size = os.path.getsize(path)
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-        if sum(e.file_size for e in entries) > size or any(e.compress_type != zipfile.ZIP_STORED for e in entries):
-            raise ValueError("its parts are compressed, or larger than the whole")
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            if not stored or sum(entry.file_size for entry in entries) > size:
+                raise ValueError("its parts are compressed, or larger than the whole")
+            if archive.testzip() is not None:  # torch reads damaged numbers without a word
+                raise ValueError("its checksum is wrong")
         content = torch.load(path, map_location=device, weights_only=True)
         _require_plain(content, SHARED * size)
         return content

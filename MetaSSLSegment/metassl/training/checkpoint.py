@@ -32,7 +32,7 @@ def save_checkpoint(path: Path, content: dict[str, Any], earlier: Path | None = 
     try:
         _write(path, content, earlier)
     except DiskError:
-        if earlier is None or not earlier.exists():
+        if earlier is None or not (earlier.exists() and path.exists()):  # never remove the only one
             raise
         earlier.unlink()
         _write(path, content, earlier)
