@@ -83,7 +83,7 @@ class Job:
     )
     method: str = setting(
         "method",
-        "cps",
+        "mean-teacher",
         "how the two predictions of a voxel are made",
         choices=("cps", "mean-teacher", "fixmatch", "cct", "r-drop", "supervised"),
     )
@@ -95,7 +95,7 @@ class Job:
     )
     consistency: float = setting("method", 1.0, "final weight of the unlabelled loss (lambda_max)", low=0.0, high=1e6)
     warm_up: float = setting(
-        "method", 0.0, "share of the budget at its beginning for labelled crops alone", low=0.0, high=1.0
+        "method", 0.4, "share of the budget at its beginning for labelled crops alone", low=0.0, high=1.0
     )
     ramp: float = setting("method", 0.6, "share of the budget over which the unlabelled loss rises", low=0.0, high=1.0)
     region_weights: str = setting(

@@ -2,7 +2,7 @@
 
     python Testing/Demo/demo.py --out demo [--data FOLDER] [--minutes 1.5]
 
-Trains twice for the same time, supervised only and with CPS and MetaSSL, segments the test cases with both,
+Trains twice for the same time, supervised only and with Mean Teacher and MetaSSL, segments the test cases with both,
 compares them with the labels, and draws one picture per test case. With --data, FOLDER is anything that `metassl
 prepare` reads; a split.json in it (keys labelled_4, pool, test) is followed, otherwise 4 labelled cases train and 4
 others test.
@@ -25,7 +25,7 @@ from metassl.data.dataset import Dataset
 from metassl.data.images import read_image, volume_header
 from metassl.layouts.prepare import prepare
 
-TRAINED = {"supervised only": ("--method", "supervised"), "CPS + MetaSSL": ("--method", "cps")}
+TRAINED = {"supervised only": ("--method", "supervised"), "Mean Teacher + MetaSSL": ()}
 
 
 def metassl(*arguments: object) -> None:

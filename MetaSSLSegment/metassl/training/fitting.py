@@ -14,11 +14,10 @@ from ..planning.memory import most_voxels
 from ..planning.plan import NetworkPlan
 from ..ssl.methods import METHODS
 
-BUDGET, PATCH = 332.0, 160_000
-"""So many million voxels of supervised training on two crops per step buy most with patches of about so many voxels:
-larger ones make too few steps, smaller ones see too little around a voxel. See docs/benchmarks.md, Patch and budget."""
-GROWTH = 0.25
-"""The best patch grows with this power of the budget."""
+STEPS, SHARE, GROWTH = 500, 0.5, 0.25
+"""Where the budget holds so many supervised steps on two crops of the planned patch, it buys most with patches of this
+share of its voxels: larger ones make too few steps, smaller ones see too little around a voxel. The best share grows
+with this power of the budget. See docs/benchmarks.md, Patch and budget."""
 SPARE = 0.2
 """Share of the free memory that is left to others."""
 RESIDENT = 1.4
@@ -73,7 +72,9 @@ class Fit:
         if self.job.minutes is not None:
             self.pace = measure_pace(network, self.device, self.precision)
         if self.megavoxels() is not None:
-            wanted = int(PATCH * (self.megavoxels() * 2 / self._passes(network) / BUDGET) ** GROWTH)
+            supervised = METHODS["supervised"].passes(network, self.job.batch_labelled, 0)
+            steps = self.megavoxels() * 1e6 / (planned * supervised)
+            wanted = int(planned * SHARE * (steps / STEPS) ** GROWTH)
             if wanted < most:
                 most, self.limits = wanted, [*self.limits, "time"]
         return most
