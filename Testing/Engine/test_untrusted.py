@@ -116,6 +116,34 @@ def test_deep_and_huge_json_is_refused(text, words, tmp_path):
         read_json(tmp_path / "a.json")
 
 
+INSIDE = ("metassl", "plan", "intensities", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("metassl", "thresholds", 0), float("nan")),
+        (("metassl", "thresholds", 0), 1.5),
+        (("metassl", "plan", "spacing", 0), float("inf")),
+        (("metassl", "plan", "spacing", 0), 0),
+        (("metassl", "plan", "patch", 0), 2**20),
+        ((*INSIDE, "std"), 0),
+        ((*INSIDE, "std"), float("nan")),
+        ((*INSIDE, "mean"), float("inf")),
+        ((*INSIDE, "lower"), 400),
+    ],
+)
+def test_numbers_that_would_segment_nothing_are_refused(path, value, model_folder):
+    file = model_folder / "configs" / "metadata.json"
+    ct = {"scheme": "ct", "lower": -100.0, "upper": 300.0, "mean": 50.0, "std": 25.0}
+    whole = changed(read_json(file), INSIDE, ct)
+    write_json(file, whole)
+    load_model(model_folder)
+    file.write_text(json.dumps(changed(whole, path, value)))
+    with pytest.raises(InputError, match=r"metadata\.json"):
+        load_model(model_folder)
+
+
 def with_weights(folder, change):
     file = folder / "models" / "model.pt"
     weights = torch.load(file, weights_only=True)

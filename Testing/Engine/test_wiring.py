@@ -10,6 +10,7 @@ from metassl.crops.sampling import Crops, CropSampler
 from metassl.data.dataset import IGNORE, Dataset, SegmentClass
 from metassl.events import Reporter
 from metassl.job import Job
+from metassl.ssl.methods import Streams, build_method
 from metassl.training.hold_out import HoldOut
 from metassl.training.objective import Objective
 from metassl.training.run_folder import RunFolder
@@ -117,6 +118,19 @@ def test_the_strong_view_is_the_noisy_one(tiny_plan):
     weak, strong = (view[:, 0, 2:6, 2:6, 2:6].flatten(1).std(1) for view in (streams.weak, streams.strong))
     assert weak.max() < 1e-4
     assert 8 <= (strong > 0.01).sum() <= 24
+
+
+def test_the_teacher_judges_the_weak_view(tiny_plan):
+    torch.manual_seed(0)
+    method = build_method("mean-teacher", tiny_plan.network)
+    with torch.no_grad():
+        for parameter in method.teacher.parameters():
+            parameter.mul_(0.5)  # another network than the student
+    weak, strong = torch.randn(2, 2, 1, 8, 8, 8)
+    ((supervised, reference),) = method(Streams(weak, strong, torch.zeros(2, 8, 8, 8), labelled=1)).pairs
+    torch.testing.assert_close(supervised, method.network(strong))
+    torch.testing.assert_close(reference[1:], method.teacher(weak[1:]))
+    torch.testing.assert_close(reference[:1], supervised[:1])
 
 
 def test_crops_are_bent(tiny_plan):
