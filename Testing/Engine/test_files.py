@@ -191,7 +191,7 @@ def test_plan_round_trip(tmp_path, tiny_plan):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"version": 2}, "version 1"), ({"patch": [1, 2]}, "damaged"), ({"intensities": []}, "do not fit")],
+    [({"version": 3}, "version 1 or 2"), ({"patch": [1, 2]}, "damaged"), ({"intensities": []}, "do not fit")],
 )
 def test_damaged_plans_are_refused(tiny_plan, change, message):
     with pytest.raises(InputError, match=message):

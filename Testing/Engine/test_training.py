@@ -239,7 +239,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path, monkeyp
 
 
 def test_the_total_loss_weighs_its_parts(dataset, tmp_path, monkeypatch):
-    settings = {"iterations": 4, "ramp": 0.0, "consistency": 0.5}
+    settings = {"iterations": 4, "warm_up": 0.0, "ramp": 0.0, "consistency": 0.5}
     run = started_run(dataset, tmp_path / "run", method="cps", precision="fp32", **settings)
     totals, compute = [], Objective.forward
 

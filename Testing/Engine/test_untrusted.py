@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from metassl.data.alignment import Alignment
 from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.errors import InputError
 from metassl.events import Reporter, read_events
@@ -67,7 +68,9 @@ def files_that_are_read(tmp_path, plan, model_folder):
     cases = (Case("a", ("/a.nrrd",), "/l.nrrd", "labelled"), Case("b", ("/b.nrrd",)))
     Dataset("heart", ("CT",), (SegmentClass("atrium", 3, (1, 2, 3), "term"),), cases, 9).save(tmp_path / "dataset.json")
     Job(patch=(8, 16, 8), mirror_axes=("LR",), iterations=5).save(tmp_path / "job.json")
-    ct = Plan(plan.spacing, plan.patch, (Intensity("ct", -100.0, 300.0, 50.0, 25.0),), plan.network)
+    rules = (Intensity("ct", -100.0, 300.0, 50.0, 25.0),)
+    alignment = Alignment(((0.8, 0.6, 0.0), (-0.6, 0.8, 0.0), (0.0, 0.0, 1.0)), 0)
+    ct = Plan(plan.spacing, plan.patch, rules, plan.network, alignment)
     ct.save(tmp_path / "plan.json")
     return {
         "dataset.json": (tmp_path / "dataset.json", Dataset.load, ()),

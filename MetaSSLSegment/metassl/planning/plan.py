@@ -1,7 +1,7 @@
 """plan.json: spacing and intensities of the network's input, the patch, and the network.
 
 All triples are in array order (k, j, i): inferior to superior, anterior to posterior, right to left, since every
-volume is first brought into LPS orientation.
+volume is first brought into LPS orientation, or to the axes of an alignment, which are near these.
 """
 
 import math
@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..data.alignment import Alignment
 from ..errors import InputError
 from ..files import read_json, write_json
 from ..validation import Fields, items, number, text, triple, whole
 
-VERSION = 1
+VERSION = 2
+"""Version 1 knew no alignment."""
 SPACING = (1e-4, 1e4)
 """Smallest and largest voxel spacing, mm."""
 LONGEST_AXIS = 4096
@@ -70,12 +72,14 @@ class Plan:
         patch: patch size in voxels, divisible by the product of the strides.
         intensities: one per channel.
         network: the network's plan.
+        alignment: of volumes with thick oblique slices; None for LPS.
     """
 
     spacing: tuple[float, float, float]
     patch: tuple[int, int, int]
     intensities: tuple[Intensity, ...]
     network: NetworkPlan
+    alignment: Alignment | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-ready dictionary."""
@@ -88,8 +92,8 @@ class Plan:
         Raises:
             InputError: not a plan of this version.
         """
-        if not isinstance(content, dict) or content.get("version") != VERSION:
-            raise InputError(f"{source} is not a MetaSSL plan of version {VERSION}.")
+        if not isinstance(content, dict) or content.get("version") not in (1, VERSION):
+            raise InputError(f"{source} is not a MetaSSL plan of version 1 or {VERSION}.")
         fields = Fields(content, f"{source} is damaged:")
         network = fields.take("network", Fields)
         plan = cls(
@@ -104,6 +108,7 @@ class Plan:
                 kernels=network.take("kernels", items, triple, whole, 1, 7),
                 strides=network.take("strides", items, triple, whole, 1, 4),
             ),
+            alignment=fields.optional("alignment", _alignment),
         )
         if problem := plan.contradiction():
             raise InputError(f"{source}: {problem}")
@@ -142,3 +147,13 @@ def _intensity(content: Any, name: str) -> Intensity:
     if lower >= upper:
         raise InputError(f"{name}.lower is {lower:g}; it must be below upper, {upper:g}.")
     return Intensity(scheme, lower, upper, mean, rule.take("std", number, SMALLEST_STD, LARGEST_VALUE))
+
+
+def _alignment(content: Any, name: str) -> Alignment:
+    fields = Fields(content, name)
+    fields.take("axes", items, triple, number, -1.01, 1.01)
+    fields.take("through_plane", whole, 0, 2)
+    try:
+        return Alignment.from_dict(fields.content)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}.") from None
