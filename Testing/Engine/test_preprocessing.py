@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -64,6 +66,20 @@ def test_air_around_the_patient_does_not_count():
     padded[:20] = array
     assert np.allclose(normalise_intensities(padded, ZSCORE)[:20], normalise_intensities(array, ZSCORE), atol=1e-4)
     assert normalise_intensities(padded, ZSCORE)[30, 0, 0] < -3
+
+
+@pytest.mark.parametrize("air", [0, 60])
+@pytest.mark.parametrize("rule", [ZSCORE, Intensity("ct", -100.0, 300.0, 50.0, 25.0)], ids=["zscore", "ct"])
+def test_normalising_holds_one_copy_at_a_time(rule, air):
+    array = np.random.default_rng(0).normal(300, 50, (160, 160, 160)).astype(np.float32)
+    array[:air] = 0
+    before = array.copy()
+    tracemalloc.start()
+    normalise_intensities(array, rule)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.array_equal(array, before)
+    assert peak < 2 * array.nbytes
 
 
 def test_ct_is_clipped_and_standardised_by_the_plan():

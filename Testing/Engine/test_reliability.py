@@ -65,18 +65,18 @@ import numpy as np, SimpleITK as sitk
 from metassl.data.images import write_image
 image = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 255, (40, 40, 40), dtype=np.uint8))
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-write_image(image, sys.argv[1])
+write_image(image, sys.argv[1], float(sys.argv[3]))
 """
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no limit for the size of files")
-@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd"])
+@pytest.mark.parametrize(("suffix", "slope"), [(".nii.gz", 1), (".nii.gz", 0.5), (".nii", 1), (".nrrd", 1)])
 @pytest.mark.parametrize("room", [0, 8192, 50_000])
-def test_a_full_disk_never_replaces_a_good_result(suffix, room, tmp_path):
+def test_a_full_disk_never_replaces_a_good_result(suffix, slope, room, tmp_path):
     """The system stops every write beyond some bytes, as a full disk does; ITK says nothing of it for NIfTI."""
     file = tmp_path / f"a_seg{suffix}"
     file.write_bytes(b"good")
-    command = [sys.executable, "-c", LITTLE_ROOM, str(file), str(room)]
+    command = [sys.executable, "-c", LITTLE_ROOM, str(file), str(room), str(slope)]
     result = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert "DiskError: Cannot write" in result.stderr
     assert file.read_bytes() == b"good" and [path.name for path in tmp_path.iterdir()] == [file.name]

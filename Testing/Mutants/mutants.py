@@ -288,8 +288,8 @@ MUTANTS = (
     Mutant(
         "CT is not clipped",
         "planning/intensities.py",
-        "np.clip(array, rule.lower, rule.upper)",
-        "array",
+        "result = np.clip(array, low, high)",
+        "result = np.array(array)",
         "test_preprocessing.py",
     ),
     Mutant(

@@ -177,6 +177,8 @@ def _add_predict(commands) -> None:
     parser.add_argument("--roles", nargs="+", choices=ROLES, default=ROLES, metavar="ROLE", help=text)
     parser.add_argument("--no-regions", action="store_true", help="write no labelmap of the regions")
     parser.add_argument("--no-confidence", action="store_true", help="write no confidence volume")
+    text = "write confidence as float32 instead of in steps of 1/255; files of five times the size"
+    parser.add_argument("--exact-confidence", action="store_true", help=text)
     parser.add_argument("--overlap", type=float, default=0.5, metavar="X", help="overlap of windows (default 0.5)")
     text = "average over mirrored views, along the axes that the model was trained with (train --mirror-axes); slower"
     parser.add_argument("--mirror", action="store_true", help=text)
@@ -206,6 +208,7 @@ def _predict(args: argparse.Namespace, reporter: Reporter, should_stop: Callable
         overlap=args.overlap,
         mirror=args.mirror,
         keep_largest=args.keep_largest,
+        exact_confidence=args.exact_confidence,
         roles=args.roles,
         progress=reporter.phase("segmenting"),
         should_stop=should_stop,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from .. import __version__
-from ..errors import DiskError, MetaSSLError, MissingDependencyError, OutOfMemoryError, Stopped
+from ..errors import DiskError, MetaSSLError, MissingDependencyError, OutOfMemoryError, Stopped, is_out_of_memory
 from ..events import Reporter, write_to_nowhere
 from .commands import add_commands
 from .stopping import end_or_say, stop_requests
@@ -93,7 +93,7 @@ def explain(error: Exception) -> MetaSSLError:
         return MissingDependencyError(
             f"A Python package is installed but cannot be loaded: {error}", "Install it again, then restart."
         )
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return OutOfMemoryError(
             f"Not enough memory: {error}", "Close other programs, use a smaller --patch or --network small."
         )

@@ -2,6 +2,7 @@
 
 import gzip
 import math
+import shutil
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError
+from ..errors import SMALLER_VOLUME, InputError, MetaSSLError, OutOfMemoryError, enough_memory, is_out_of_memory
 from ..files import replacing, require_whole
 from .geometry import GEOMETRY_REMEDIES
 
 SUFFIXES = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """File name endings of the volumes that MetaSSL looks for in folders, longest first."""
+
+SCL_SLOPE = 112
+"""Where a NIfTI-1 header has the factor of its voxels, float32 in the byte order of the machine that writes it."""
 
 
 def stem(path: Path | str) -> str:
@@ -56,6 +60,7 @@ def read_image(path: Path | str) -> sitk.Image:
 
     Raises:
         InputError: missing, not an image, cut off, or a folder with no or several series.
+        OutOfMemoryError: as it says.
     """
     path = Path(path)
     if not path.exists():
@@ -117,7 +122,9 @@ def _is_whole(path: Path) -> bool:
     return found >= promised
 
 
-def _unreadable(path: Path | str, error: RuntimeError) -> InputError:
+def _unreadable(path: Path | str, error: RuntimeError) -> MetaSSLError:
+    if is_out_of_memory(error):
+        return OutOfMemoryError(f"Not enough memory to read {path}.", SMALLER_VOLUME)
     reason = str(error).strip().splitlines()[-1].strip()
     if "orthonormal" in reason:  # ITK's word for a NIfTI matrix that shears
         return InputError(f"{path} has axes that are not at right angles.", GEOMETRY_REMEDIES["shear"])
@@ -163,19 +170,46 @@ def patient_axes(source: sitk.Image | sitk.ImageFileReader) -> list[int]:
     return [next(axis for axis in range(3) if towards[axis] in ends) for ends in ("RL", "AP", "IS")]
 
 
-def write_image(image: sitk.Image, path: Path | str) -> None:
-    """Write a compressed .nii.gz or .nrrd, replacing ``path`` in one step once every voxel is on the disk.
+def write_image(image: sitk.Image, path: Path | str, slope: float = 1.0) -> None:
+    """Write a compressed volume, replacing ``path`` in one step once every voxel is on the disk.
+
+    Args:
+        image: the volume.
+        path: its ending says the format.
+        slope: what readers multiply the voxels by; other than 1 for ``.nii.gz`` only.
 
     Raises:
         DiskError: the file cannot be written.
+        OutOfMemoryError: as it says.
     """
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, enough_memory(f"Not enough memory to write {path}."):
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            if slope == 1:
+                sitk.WriteImage(image, str(temporary), useCompression=True)
+            else:
+                _write_scaled(image, temporary, slope)
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             raise OSError(f"{str(error).strip().splitlines()[-1]}") from error
         voxel_bytes = image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
         require_whole(temporary, image.GetNumberOfPixels() * voxel_bytes)
+
+
+def _write_scaled(image: sitk.Image, path: Path, slope: float) -> None:
+    """Write a .nii.gz file whose header has a slope, which SimpleITK reads but cannot write."""
+    plain = path.with_name(path.name.removesuffix(".gz"))
+    try:
+        sitk.WriteImage(image, str(plain))
+        with open(plain, "rb+") as file, open(path, "wb") as packed:
+            file.seek(SCL_SLOPE)
+            file.write(np.float32(slope).tobytes())
+            file.seek(0)
+            # higher levels take longer and save 1 %
+            with gzip.GzipFile("", "wb", compresslevel=2, fileobj=packed, mtime=0) as content:
+                shutil.copyfileobj(file, content, 2**20)
+    finally:
+        plain.unlink(missing_ok=True)
 
 
 def same_geometry(a: sitk.Image, b: sitk.Image, tolerance: float = 1e-3) -> bool:

@@ -89,15 +89,35 @@ def normalise_intensities(array: np.ndarray, rule: Intensity) -> np.ndarray:
 
     "zscore" takes mean and deviation of the volume itself between its 0.5 and 99.5 percentiles, so that single bright
     voxels do not matter; when more than a quarter of the voxels have the lowest value (air, padding), of the others.
+    Besides array and result there is at most one copy of the voxels at a time.
     """
-    array = array.astype(np.float32)
+    array = np.asarray(array, np.float32)
     if rule.scheme == "ct":
-        return (np.clip(array, rule.lower, rule.upper) - rule.mean) / max(rule.std, 1e-6)
+        return _scaled(array, rule.lower, rule.upper, rule.mean, max(rule.std, 1e-6))
     lowest = array.min()
-    inside = array[array > lowest] if 0.25 < (array == lowest).mean() < 1 else array
-    low, high = (float(v) for v in np.percentile(inside, (0.5, 99.5)))
+    low, high, mean, std = _typical(array, lowest)
+    result = _scaled(array, min(lowest, low), high, mean, max(std, 1e-12))
+    return np.clip(result, -20, 20, out=result)
+
+
+def _typical(array: np.ndarray, lowest: float) -> tuple[float, float, float, float]:
+    """The 0.5 and 99.5 percentiles, and mean and deviation of the voxels clipped to them; see above."""
+    air = np.count_nonzero(array == lowest) / array.size
+    inside = array[array > lowest] if 0.25 < air < 1 else array.flatten()
+    least, most = float(inside.min()), float(inside.max())
+    low, high = (float(v) for v in np.percentile(inside, (0.5, 99.5), overwrite_input=True))
     if high <= low:  # nearly everything has one value
-        low, high = float(inside.min()), float(inside.max())
-    typical = np.clip(inside, low, high)
-    mean, std = (float(f(typical, dtype=np.float64)) for f in (np.mean, np.std))  # Python's floats: all stays float32
-    return ((np.clip(array, min(lowest, low), high) - mean) / max(std, 1e-12)).clip(-20, 20)
+        low, high = least, most
+    np.clip(inside, low, high, out=inside)
+    mean = float(inside.mean(dtype=np.float64))
+    # numpy's own deviation would hold all differences in float64
+    parts = (np.subtract(part, mean, dtype=np.float64) for part in np.array_split(inside, -(-inside.size // 2**17)))
+    return low, high, mean, float(np.sqrt(sum(np.dot(part, part) for part in parts) / inside.size))
+
+
+def _scaled(array: np.ndarray, low: float, high: float, mean: float, std: float) -> np.ndarray:
+    """A clipped, shifted and scaled copy; Python's floats, so all stays float32."""
+    result = np.clip(array, low, high)
+    result -= mean
+    result /= std
+    return result

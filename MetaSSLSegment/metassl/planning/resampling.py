@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from ..data.images import image_like
 from .intensities import normalise_intensities
-from .plan import Plan
+from .plan import Intensity, Plan
 
 SAME_SPACING = 0.01
 """Relative difference below which an axis is not resampled."""
@@ -27,17 +27,30 @@ def to_grid(images: Sequence[sitk.Image], plan: Plan) -> tuple[np.ndarray, sitk.
         plan: spacing and intensities.
 
     Returns:
-        (channels, k, j, i) float32, and an image whose geometry is that of the array (its voxels mean nothing).
+        (channels, k, j, i) float32, and a uint8 image whose geometry is that of the array (its voxels mean nothing).
     """
+    array = None
+    for channel, (image, rule) in enumerate(zip(images, plan.intensities)):
+        resampled = _channel_to_grid(image, rule, plan)
+        if array is None:
+            array = np.empty((len(images), *resampled.GetSize()[::-1]), np.float32)
+        array[channel] = sitk.GetArrayViewFromImage(resampled)
+    return array, sitk.Cast(resampled, sitk.sitkUInt8)
+
+
+def _channel_to_grid(image: sitk.Image, rule: Intensity, plan: Plan) -> sitk.Image:
     # intensities first: resampling would blur the constant background that the statistics leave out
-    normalised = [
-        image_like(normalise_intensities(sitk.GetArrayViewFromImage(image), rule), image)
-        for image, rule in zip(images, plan.intensities)
-    ]
-    resampled = [
-        _to_spacing(sitk.DICOMOrient(image, "LPS"), plan.spacing[::-1], sitk.sitkLinear) for image in normalised
-    ]
-    return np.stack([sitk.GetArrayViewFromImage(image) for image in resampled]), resampled[0]
+    normalised = normalise_intensities(sitk.GetArrayViewFromImage(image), rule)
+    image = image_like(normalised, image)
+    del normalised
+    return _to_spacing(sitk.DICOMOrient(image, "LPS"), plan.spacing[::-1], sitk.sitkLinear)
+
+
+def oriented_grid(image: sitk.Image) -> sitk.Image:
+    """The voxels of an image in the order and direction of those of the network's grid, as a uint8 image of zeros."""
+    blank = sitk.Image(image.GetSize(), sitk.sitkUInt8)
+    blank.CopyInformation(image)
+    return sitk.DICOMOrient(blank, "LPS")
 
 
 def label_to_grid(label: np.ndarray, grid: sitk.Image, plan: Plan) -> np.ndarray:
