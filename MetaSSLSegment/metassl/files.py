@@ -5,7 +5,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,15 @@ _unfinished: set[Path] = set()
 
 
 @contextmanager
-def replacing(path: Path | str) -> Iterator[Path]:
+def replacing(path: Path | str, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; replace ``path`` by it when the block succeeds.
 
     The temporary name keeps the suffix of ``path`` (writers choose the format by it). After an error the temporary
     file is removed and ``path`` is untouched.
+
+    Args:
+        path: to write.
+        durable: also survive a power failure; what is not must be given to ``make_durable`` before it is relied on.
 
     Raises:
         DiskError: the folder cannot be made or the file cannot be written.
@@ -44,8 +48,8 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)  # a link with that name would lead the writer elsewhere
         _unfinished.add(temporary)
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            make_durable([temporary])
         _replace(temporary, path)
     except OSError as error:
         raise DiskError(
@@ -70,6 +74,17 @@ def remove_partial(folder: Path) -> None:
     with suppress(OSError):
         for partial in folder.glob(f"{PARTIAL}*"):
             partial.unlink()
+
+
+def make_durable(paths: Iterable[Path]) -> None:
+    """Wait until files are on the disk; of many at once that takes little longer than of one.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    for path in paths:
+        with open(path, "rb+") as file:
+            os.fsync(file.fileno())
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -138,9 +153,9 @@ def refuse_links(*paths: Path) -> None:
                 waiting += (Path(entry.path) for entry in os.scandir(path))
 
 
-def write_text(path: Path | str, text: str) -> None:
+def write_text(path: Path | str, text: str, durable: bool = True) -> None:
     """Write ``text`` as UTF-8, replacing ``path`` in one step."""
-    with replacing(path) as temporary:
+    with replacing(path, durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -157,13 +172,13 @@ def append_text(path: Path, text: str) -> None:
         file.write(text)
 
 
-def write_json(path: Path | str, content: Any) -> None:
-    """Write ``content`` as indented JSON, replacing ``path`` in one step."""
+def write_json(path: Path | str, content: Any, durable: bool = True) -> None:
+    """Write ``content`` as indented JSON, replacing ``path`` in one step; ``durable`` as in ``replacing``."""
     text = json.dumps(content, indent=2, ensure_ascii=False)
     with suppress(UnicodeEncodeError):  # file names that are no text
         text.encode()
-        return write_text(path, text + "\n")
-    write_text(path, json.dumps(content, indent=2) + "\n")
+        return write_text(path, text + "\n", durable)
+    write_text(path, json.dumps(content, indent=2) + "\n", durable)
 
 
 def read_json(path: Path | str) -> Any:

@@ -188,10 +188,10 @@ def test_cases_that_do_not_fit_into_memory_do_not_stop_the_others(model_folder, 
 def test_too_little_memory_to_read_a_file_is_not_called_damage(model_folder, tmp_path, monkeypatch):
     source = image(tmp_path / "a.nii.gz")
 
-    def refuse(path):
+    def refuse(reader):
         raise RuntimeError("itk::ERROR: Image(0x1): Failed to allocate memory for image.")
 
-    monkeypatch.setattr(sitk, "ReadImage", refuse)
+    monkeypatch.setattr(sitk.ImageFileReader, "Execute", refuse)
     with pytest.raises(OutOfMemoryError, match=re.escape(str(source))):
         predict_files(load_model(model_folder), [source], tmp_path / "out")
 

@@ -3,10 +3,10 @@ import tracemalloc
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from metassl.data import pool
 from metassl.data.dataset import IGNORE, Case, Dataset, SegmentClass
 from metassl.data.images import volume_header
 from metassl.errors import DiskError, InputError, Stopped
-from metassl.planning import cache
 from metassl.planning.cache import build_cache
 from metassl.planning.intensities import normalise_intensities
 from metassl.planning.plan import Intensity, NetworkPlan, Plan
@@ -252,9 +252,9 @@ def test_a_folder_that_cannot_be_made_is_named(dataset, tmp_path):
 
 def test_large_cases_are_done_one_at_a_time(dataset, tmp_path, monkeypatch):
     seen = []
-    pool = cache.ThreadPoolExecutor
-    monkeypatch.setattr(cache, "ThreadPoolExecutor", lambda workers: seen.append(workers) or pool(workers))
-    monkeypatch.setattr(cache, "VOXELS_IN_FLIGHT", 10)
+    executor = pool.ThreadPoolExecutor
+    monkeypatch.setattr(pool, "ThreadPoolExecutor", lambda workers: seen.append(workers) or executor(workers))
+    monkeypatch.setattr(pool, "VOXELS_IN_FLIGHT", 10)
     build_cache(dataset, plan_of(), tmp_path / "cache")
     assert seen == [1]
 
@@ -265,5 +265,5 @@ def test_header_of_a_dicom_series_needs_no_voxels(tmp_path, monkeypatch):
     header = volume_header(folder)
     assert (header.size, header.spacing) == ((5, 6, 7), (2.0, 1.0, 1.0))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty holds no DICOM series"):
+    with pytest.raises(InputError, match=r"empty holds 0 DICOM series, expected one"):
         volume_header(tmp_path / "empty")

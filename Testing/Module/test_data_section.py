@@ -160,6 +160,15 @@ def test_a_check_says_what_makes_training_impossible(section, engine, tmp_path):
     assert "color" in section.ui.dataStatus.styleSheet
 
 
+def test_a_remark_about_the_data_set_is_no_obstacle(section, engine, tmp_path):
+    added(section, dataset(tmp_path / "d"))
+    remark = {"case_id": None, "severity": "warning", "message": "A class is missing.", "remedy": "Annotate it."}
+    engine.listener.event({"event": "report", "problems": [remark], "measured": {}})
+    engine.listener.done({"event": "done"})
+    assert section.ui.dataStatus.text.endswith("all can be used.\nA class is missing. Annotate it.")
+    assert "color" not in section.ui.dataStatus.styleSheet
+
+
 def test_a_check_that_fails_is_told_and_leaves_no_folder(section, engine, tmp_path):
     added(section, dataset(tmp_path / "d"))
     folder = section.task.folder

@@ -20,7 +20,7 @@ class DataSection(Section):
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
         self.task = Task(logic, ui.dataStatus, ui.dataProgress)
-        self._stops = []
+        self._stops, self._remarks = [], []
         self.caseTable = CaseTable(ui.caseTable, self.updateButtons)
         self.classTable = ClassTable(ui.classTable, self.onClassRenamed)
         fill(ui.roleBox, list(zip(ROLES, (_("labelled"), _("unlabelled"), _("hold-out"), _("ignored")))))
@@ -163,7 +163,7 @@ class DataSection(Section):
     # Checking
 
     def onCheck(self, _checked=False):
-        self._stops = []
+        self._stops, self._remarks = [], []
         self.task.begin(_("Cases are being read."), temporary=True)
         self.task.export(self.cases, self.task.folder / "check", self._checkFile)
 
@@ -175,8 +175,10 @@ class DataSection(Section):
 
     def _onReport(self, event):
         if event["event"] == "report":
-            stops = [problem for problem in event.get("problems", []) if problem.get("case_id") is None]
-            self._stops = [" ".join(filter(None, (stop["message"], stop.get("remedy")))) for stop in stops]
+            about = [problem for problem in event.get("problems", []) if problem.get("case_id") is None]
+            texts = [(p["severity"], " ".join(filter(None, (p["message"], p.get("remedy"))))) for p in about]
+            self._stops = [text for severity, text in texts if severity == "stop"]
+            self._remarks = [text for severity, text in texts if severity != "stop"]
             self.cases.applyReport(event)
             self.refresh()
 
@@ -186,8 +188,7 @@ class DataSection(Section):
             return "\n".join(self._stops)
         severities = [row.severity for row in self.cases.rows]
         bad, odd = severities.count("excluded"), severities.count("warning")
+        verdict = _("{summary}. {bad} cannot be used and {odd} need a look: see the Status column.")
         if not bad and not odd:
-            return _("{summary}: all can be used.").format(summary=self.summary())
-        return _("{summary}. {bad} cannot be used and {odd} need a look: see the Status column.").format(
-            summary=self.summary(), bad=bad, odd=odd
-        )
+            verdict = _("{summary}: all can be used.")
+        return "\n".join([verdict.format(summary=self.summary(), bad=bad, odd=odd), *self._remarks])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
-from ..data.dataset import ROLES, Dataset
+from ..data.dataset import INTENSITIES, ROLES, Dataset
 from ..errors import InputError, Stopped
 from ..events import Reporter
 from ..job import Job
@@ -63,19 +63,24 @@ def _add_prepare(commands) -> None:
     help = "make dataset.json from a folder of volumes"
     example = "prepare /data/heart --labelled heart_01 heart_02 --out dataset.json"
     parser = _add_command(commands, _prepare, help, example)
-    text = "nnU-Net raw folder, MSD task, folder with images/ and labels/, flat folder, or folder of DICOM series"
+    text = "folder of volumes or DICOM series in any layout of docs/data.md, or the list in it (dataset.json)"
     parser.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the dataset.json to write")
     parser.add_argument("--name", help="name of the data set (default: the folder's)")
+    text = "what the voxels of every channel are: auto, ct (Hounsfield units) or other (default auto)"
+    parser.add_argument("--intensities", nargs="+", choices=INTENSITIES, default=(), metavar="KIND", help=text)
     add_roles(parser)
 
 
 def _prepare(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
-    from ..layouts.prepare import prepare
+    from ..layouts.prepare import prepare, require_own
 
     source, roles = source_and_roles(args)
+    require_own(args.out)
     progress = stoppable(reporter.phase("reading"), should_stop)
     dataset, notes = prepare(source, name=args.name, roles=roles, progress=progress)
+    if args.intensities:
+        dataset = replace(dataset, intensities=tuple(args.intensities))
     dataset.save(args.out)
     for note in notes:
         reporter.info(note)
@@ -171,9 +176,9 @@ def _add_predict(commands) -> None:
     help = "segment volumes: labelmap, regions, confidence and volumes in ml"
     parser = _add_command(commands, _predict, help, "predict run/model image.nii.gz --out results")
     parser.add_argument("model", type=Path, help="model folder (or the run folder that holds it)")
-    parser.add_argument("inputs", type=Path, nargs="+", help="image files, folders of images or DICOM, dataset.json")
+    parser.add_argument("inputs", type=Path, nargs="+", help="image files, folders as for prepare, dataset.json")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write the results")
-    text = f"which cases of a dataset.json: {', '.join(ROLES)} (default all)"
+    text = f"which cases of a folder or dataset.json: {', '.join(ROLES)} (default all)"
     parser.add_argument("--roles", nargs="+", choices=ROLES, default=ROLES, metavar="ROLE", help=text)
     parser.add_argument("--no-regions", action="store_true", help="write no labelmap of the regions")
     parser.add_argument("--no-confidence", action="store_true", help="write no confidence volume")
@@ -188,14 +193,11 @@ def _add_predict(commands) -> None:
 
 
 def _predict(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
-    import torch
-
-    from ..devices import choose_device, describe_device
+    from ..devices import choose_device, describe_device, limit_threads
     from ..inference.model import load_model
     from ..prediction.predict import predict_files
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    limit_threads(args.threads)
     device = choose_device(args.device, reporter.warning)
     model = load_model(args.model, device)
     reporter.info(f"Device: {describe_device(device)}")
@@ -222,7 +224,7 @@ def _add_evaluate(commands) -> None:
     help = "compare predictions with labels: Dice, HD95, ASSD, volume difference"
     parser = _add_command(commands, _evaluate, help, "evaluate results dataset.json --out metrics")
     parser.add_argument("predictions", type=Path, help="folder of predicted labelmaps")
-    parser.add_argument("labels", type=Path, help="folder of label files, or dataset.json")
+    parser.add_argument("labels", type=Path, help="folder of label files, folder as for prepare, or dataset.json")
     parser.add_argument("--out", type=Path, metavar="DIR", help="for metrics.csv and .json (default: predictions)")
 
 
@@ -233,7 +235,7 @@ def _evaluate(args: argparse.Namespace, reporter: Reporter, should_stop: Callabl
     evaluation = evaluate_folder(args.predictions, args.labels, progress=progress)
     evaluation.write(args.out or args.predictions)
     reporter.result(evaluation.table())
-    reporter.event("done", out=str(args.out or args.predictions))
+    reporter.event("done", out=str(args.out or args.predictions), failed=evaluation.failed)
 
 
 def _add_info(commands) -> None:

@@ -24,6 +24,7 @@ from ..job import Job
 from ..networks.dynunet import network_arguments
 from ..networks.instance_norm import move_to_device
 from ..planning.cost import parameters
+from ..planning.fingerprint import Fingerprint
 from ..planning.plan import Plan
 from ..ssl.methods import METHODS, Method, build_method
 from ..validation import Fields, items, mapping, number, text
@@ -53,6 +54,7 @@ class Model:
         channels: names of the image channels.
         thresholds: (classes with background,) confidence thresholds of the reference prediction.
         metadata: all of metadata.json.
+        fingerprint: of the data that it learnt from; None in older models.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Model:
     channels: tuple[str, ...]
     thresholds: Tensor
     metadata: dict[str, Any]
+    fingerprint: Fingerprint | None = None
 
     @property
     def device(self) -> torch.device:
@@ -80,6 +83,7 @@ def save_model(
     dataset: Dataset,
     thresholds: Tensor,
     provenance: dict[str, Any],
+    fingerprint: Fingerprint | None = None,
 ) -> None:
     """Write or replace a model folder, file by file, each in one step.
 
@@ -89,6 +93,7 @@ def save_model(
         plan, job, dataset: what it was trained with.
         thresholds: (classes with background,) of the reference prediction.
         provenance: JSON-ready facts about the training.
+        fingerprint: of the data.
 
     Raises:
         DiskError: a file cannot be written.
@@ -109,6 +114,8 @@ def save_model(
         "settings": asdict(job),
         "provenance": provenance,
     }
+    if fingerprint is not None:
+        facts["fingerprint"] = fingerprint.to_dict()
     write_json(folder / METADATA, {**_bundle_metadata(dataset, plan), "metassl": facts})
 
 
@@ -200,11 +207,13 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
     classes = fields.take("classes", items, read_class)
     thresholds = torch.tensor(fields.take("thresholds", items, number, 0, 1))
     channels = fields.take("channels", items, text)
+    fingerprint = fields.optional("fingerprint", Fingerprint.from_dict)
     mirror_axes = fields.take("mirror_axes", items, text, tuple(MIRROR_AXES))
     precision = fields.take("precision", text, PRECISIONS)
     counts = (plan.network.in_channels, plan.network.out_channels, plan.network.out_channels)
     distinct = len({c.value for c in classes}) == len(classes)
-    if (len(channels), len(classes) + 1, len(thresholds)) != counts or not distinct:
+    described = len(channels if fingerprint is None else fingerprint.channels)
+    if (len(channels), len(classes) + 1, len(thresholds)) != counts or described != len(channels) or not distinct:
         raise InputError(
             f"{source} contradicts itself: classes, channels and network do not fit.", "Copy the model again."
         )
@@ -225,4 +234,4 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
         ) from error
     move_to_device(method, torch.device(device)).eval()
     name = visible(str(metadata.get("name", folder.name)))[:200]
-    return Model(name, method, plan, precision, mirror_axes, classes, channels, thresholds, metadata)
+    return Model(name, method, plan, precision, mirror_axes, classes, channels, thresholds, metadata, fingerprint)

@@ -14,11 +14,12 @@ LABELS = 256
 
 
 def measure_prediction(model: Model, prediction: VolumePrediction) -> dict[str, Any]:
-    """Volumes in ml per class, and per region its share and volume, over the whole image and inside each class."""
+    """Voxel value and volume in ml of each class, and per region its share and volume, overall and in each class."""
     labels = sitk.GetArrayViewFromImage(prediction.labelmap)
     voxel_ml = float(np.prod(prediction.labelmap.GetSpacing())) / 1000
     counts = sum(np.bincount(plane.ravel(), minlength=LABELS) for plane in labels)
-    found: dict[str, Any] = {"volume_ml": {c.name: round(float(counts[c.value]) * voxel_ml, 4) for c in model.classes}}
+    found: dict[str, Any] = {"classes": {c.name: c.value for c in model.classes}}
+    found["volume_ml"] = {c.name: round(float(counts[c.value]) * voxel_ml, 4) for c in model.classes}
     if prediction.confidence is not None:
         pairs = zip(labels, sitk.GetArrayViewFromImage(prediction.confidence))
         sums = sum(np.bincount(plane.ravel(), values.ravel(), LABELS) for plane, values in pairs)

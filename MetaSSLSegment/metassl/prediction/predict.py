@@ -11,10 +11,12 @@ import SimpleITK as sitk
 
 from ..data.dataset import ROLES, Case
 from ..data.reading import read_images
+from ..data.rules import Fix
 from ..errors import SMALLER_VOLUME, InputError, MetaSSLError, OutOfMemoryError, is_out_of_memory
 from ..files import write_json
 from ..inference.model import Model
 from ..inference.volume import VolumePrediction, predict_volume
+from ..planning.fingerprint import unusual
 from .cases import find_cases
 from .measures import measure_prediction
 from .writing import KINDS, BackgroundWriter, result_path, write_volumes
@@ -44,11 +46,11 @@ def predict_files(
 
     Args:
         model: a loaded model.
-        inputs: image files, folders of images, folders of one DICOM series, or a dataset.json.
+        inputs: image files, folders in any layout that ``prepare`` reads, or a dataset.json.
         out: folder for the results.
         regions, confidence, overlap, mirror, keep_largest: see ``predict_volume``.
         exact_confidence: see ``write_volumes``.
-        roles: which cases of a dataset.json to segment.
+        roles: which cases of a folder or dataset.json to segment.
         progress: called with finished cases (a fraction of the current one counts), all cases, and the case's name.
         should_stop: asked after every window.
         warn: called with a sentence about a case that failed, or that needs attention.
@@ -66,9 +68,9 @@ def predict_files(
     if not 0 <= overlap < 1:
         raise InputError(f"overlap is {overlap:g}; it must be at least 0 and below 1.", "0.5 is usual.")
     out = Path(out)
-    cases = find_cases(inputs, len(model.channels), roles)
-    _require_inputs_stay(cases, out)
     warn, progress = warn or (lambda text: None), progress or (lambda *_: None)
+    cases = find_cases(inputs, len(model.channels), roles, warn)
+    _require_inputs_stay(cases, out)
     if mirror and not model.mirror_axes:
         warn("The model was not trained with mirrored crops, so mirrored views are not averaged.")
     results: list[dict[str, Any]] = []
@@ -79,9 +81,13 @@ def predict_files(
             progress(number + done / total, len(cases), case.id)
             writer.check()
 
+        images = _read_channels(case, model, lambda fix: warn(f"{case.id}: {fix.message}"))
+        if model.fingerprint is not None:
+            for sentence in unusual(images, model.fingerprint, model.plan.intensities):
+                warn(f"{case.id}: {sentence}")
         return predict_volume(
             model,
-            _read_channels(case, model),
+            images,
             regions=regions,
             confidence=confidence,
             overlap=overlap,
@@ -149,9 +155,9 @@ class _Failures:
 
 
 def _require_inputs_stay(cases: Sequence[Case], out: Path) -> None:
-    """Raise InputError when a result has the path of an input."""
+    """Raise InputError when a result has the path of an input, or of its label."""
     written = {result_path(out, case.id, kind).resolve() for case in cases for kind in KINDS}
-    for path in (Path(image) for case in cases for image in case.images):
+    for path in (Path(file) for case in cases for file in (*case.images, case.label) if file is not None):
         if path.resolve() in written:
             raise InputError(
                 f"{path} is an input and would be overwritten by a result.",
@@ -159,7 +165,7 @@ def _require_inputs_stay(cases: Sequence[Case], out: Path) -> None:
             )
 
 
-def _read_channels(case: Case, model: Model) -> list[sitk.Image]:
+def _read_channels(case: Case, model: Model, fixed: Callable[[Fix], None]) -> list[sitk.Image]:
     """The channels of a case; InputError when they are not as many as the model needs, or cannot be used."""
     if len(case.images) != len(model.channels):
         raise InputError(
@@ -167,4 +173,4 @@ def _read_channels(case: Case, model: Model) -> list[sitk.Image]:
             f"{len(case.images)}.",
             "Name the channels' files NAME_0000, NAME_0001 and so on, in the order of training.",
         )
-    return read_images(case)
+    return read_images(case, fixed)

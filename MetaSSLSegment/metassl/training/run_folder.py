@@ -6,8 +6,9 @@ from pathlib import Path
 
 from ..data.dataset import Dataset
 from ..errors import InputError
-from ..files import PARTIAL, refuse_links, remove_partial
+from ..files import PARTIAL, read_json, refuse_links, remove_partial, write_json
 from ..job import Job
+from ..planning.fingerprint import Fingerprint
 from ..planning.plan import Plan
 from .run_lock import run_lock
 
@@ -23,6 +24,7 @@ class RunFolder:
         self.path = Path(path)
         self.job_file = self.path / "job.json"
         self.dataset_file = self.path / "dataset.json"
+        self.fingerprint_file = self.path / "fingerprint.json"
         self.plan_file = self.path / "plan.json"
         self.events_file = self.path / "events.jsonl"
         self.log_file = self.path / "log.txt"
@@ -81,6 +83,20 @@ class RunFolder:
     def plan(self) -> Plan | None:
         """The plan, or None when the run stopped before planning."""
         return Plan.load(self.plan_file) if self.plan_file.exists() else None
+
+    def save_fingerprint(self, fingerprint: Fingerprint) -> None:
+        """Write fingerprint.json."""
+        write_json(self.fingerprint_file, fingerprint.to_dict())
+
+    def fingerprint(self) -> Fingerprint | None:
+        """The fingerprint of the data, None in runs that an older version planned.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        if not self.fingerprint_file.exists():
+            return None
+        return Fingerprint.from_dict(read_json(self.fingerprint_file), f"{self.fingerprint_file} is damaged:")
 
     def checkpoints(self) -> list[Path]:
         """The checkpoints that there are, the newest first."""

@@ -265,6 +265,7 @@ class Trainer:
                 dataset=self.dataset,
                 thresholds=self.objective.heterogeneous.thresholds.used(UNLABELLED, REFERENCE).cpu(),
                 provenance=self.provenance(complete),
+                fingerprint=self.run.fingerprint(),
             )
         pace = f"{budget.iteration} steps in {duration(budget.seconds)}"
         self.reports.annotations(self.objective)
