@@ -23,9 +23,13 @@ COMMANDS = ("sample", "prepare", "check", "train", "predict", "evaluate", "info"
 HEAVY = ("torch", "monai", "skimage", "SimpleITK", "numpy")
 
 
+PARENT, _WRITE_END = os.pipe()
+"""Standard input of a child whose parent stays alive."""
+
+
 def metassl(*arguments, **options):
     command = [sys.executable, "-m", "metassl", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", **options)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", **{"stdin": PARENT, **options})
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -136,8 +140,7 @@ def test_prepare_and_check_from_the_command_line(tmp_path):
     (tmp_path / "s" / "images" / "sample_000.nii.gz").write_bytes(b"junk")
     bad = metassl("check", tmp_path / "d.json")
     assert bad.returncode == 2 and "sample_000" in bad.stdout and "cannot be read" in bad.stdout
-    parent, _write_end = os.pipe()  # a parent that stays alive
-    events = metassl("check", tmp_path / "d.json", "--events", stdin=parent).stdout.splitlines()
+    events = metassl("check", tmp_path / "d.json", "--events").stdout.splitlines()
     *_, report, error = map(json.loads, events)
     assert report["event"] == "report" and report["excluded"] == ["sample_000"] and "sample_001" in report["measured"]
     assert error["event"] == "error" and error["code"] == 2

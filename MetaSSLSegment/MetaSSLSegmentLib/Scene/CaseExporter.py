@@ -123,6 +123,8 @@ class CaseExporter:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             sitk.WriteImage(image, str(path), useCompression=False)
+            if path.stat().st_size < voxels.nbytes:  # onto a full disk, ITK may lose the end without a word
+                raise OSError("its end is missing")
         except (RuntimeError, OSError) as error:
             raise ExportError(
                 _("{path} cannot be written. Check the folder and the free disk space.").format(path=path)

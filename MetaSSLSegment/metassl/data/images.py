@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import enough_memory, is_out_of_memory
-from ..files import replacing
+from ..files import replacing, require_whole
 from .access import require_access
 from .formats.dicom import DicomSeries, find_series
 from .formats.volume_file import VolumeFile
@@ -130,7 +130,7 @@ def _cosines(direction: Sequence[float]) -> np.ndarray:
 
 
 def write_image(image: sitk.Image, path: Path | str, slope: float = 1.0) -> None:
-    """Write a compressed volume, replacing ``path`` in one step.
+    """Write a compressed volume, replacing ``path`` in one step once every voxel is on the disk.
 
     Args:
         image: the volume.
@@ -151,6 +151,8 @@ def write_image(image: sitk.Image, path: Path | str, slope: float = 1.0) -> None
             if is_out_of_memory(error):
                 raise
             raise OSError(f"{str(error).strip().splitlines()[-1]}") from error
+        voxel_bytes = image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
+        require_whole(temporary, image.GetNumberOfPixels() * voxel_bytes)
 
 
 def _write_scaled(image: sitk.Image, path: Path, slope: float) -> None:
