@@ -1,23 +1,36 @@
 """Errors that a person can act on, each with the exit code of the process that ends with it."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""A character that moves the cursor, breaks a line or turns the direction of text."""
+
+
+def visible(text: str, keep: str = "") -> str:
+    """The text with control characters as escapes: names must not forge lines on a terminal or in a log.
+
+    Args:
+        keep: control characters that stay.
+    """
+    return CONTROL.sub(lambda m: m[0] if m[0] in keep else m[0].encode("unicode_escape").decode(), text)
 
 
 class MetaSSLError(Exception):
     """An error with a remedy.
 
     Args:
-        message: what is wrong, naming the file, case or setting.
+        message: what is wrong, naming the file, case or setting; one line.
         hint: what to do next; empty when the message says it already.
     """
 
     exit_code = 1
 
     def __init__(self, message: str, hint: str = ""):
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(visible(message))
+        self.hint = visible(hint, keep="\n")
 
 
 class InputError(MetaSSLError):

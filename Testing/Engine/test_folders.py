@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,7 @@ def test_our_own_data_set_in_the_folder_is_used(tmp_path):
         write(tmp_path / "images" / f"{name}.nrrd", grey(n))
         write(tmp_path / "labels" / f"{name}.nrrd", label(1, 4))
     dataset, _ = prepare(tmp_path, name="mine", roles={"hold-out": ["b"], "ignored": ["c"]})
+    dataset = replace(dataset, intensities=("ct",))
     dataset.save(tmp_path / "dataset.json")
     assert agreed(tmp_path)[0] == dataset == prepare(tmp_path / "dataset.json")[0]
     (tmp_path / "labels" / "a.nrrd").unlink()

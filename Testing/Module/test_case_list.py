@@ -33,7 +33,7 @@ def datasetFile(
     rows = tuple(
         Case(c, tuple(f"/x/{c}{n}.nii" for n in range(len(channels))), f"/x/{c}_l.nii", "labelled") for c in cases
     )
-    Dataset(name, channels, found, rows, ignore, dict(values)).save(folder / name)
+    Dataset(name, channels, found, rows, ignore, label_values=dict(values)).save(folder / name)
     return folder / name
 
 

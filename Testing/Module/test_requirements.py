@@ -537,7 +537,7 @@ def test_packages_that_are_there_but_broken_get_a_way_out(panel, monkeypatch):
     heard = []
     monkeypatch.setattr(panel.widget.logic.engine, "start", lambda arguments, listener: heard.append(listener))
     panel.click("deviceButton")
-    message = "The Python package torch is installed but does not work: DLL load failed"
+    message = "The Python package torch is installed but cannot be loaded: DLL load failed"
     event = {"event": "error", "message": message, "hint": "pip install --force-reinstall torch"}
     heard[0].failed(failureOf(4, False, event))
     text = panel.ui.deviceText.text

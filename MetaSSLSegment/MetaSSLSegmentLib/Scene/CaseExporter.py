@@ -104,6 +104,8 @@ def _write(node, voxels, path):
         image.SetDirection(direction)
         path.parent.mkdir(parents=True, exist_ok=True)
         sitk.WriteImage(image, str(path), useCompression=False)
+        if path.stat().st_size < voxels.nbytes:  # onto a full disk, ITK may lose the end without a word
+            raise OSError("its end is missing")
 
     try:
         yield from inThread(write)

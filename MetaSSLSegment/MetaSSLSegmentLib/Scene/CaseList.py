@@ -264,8 +264,8 @@ class CaseList:
                 _("No case has an annotation, so there is nothing to learn from."),
                 _("Add at least one case with a label file or a segmentation."),
             )
-        meanings = self.ignoreValue, self.labelValues
-        return Dataset(self.name, tuple(self.channels), tuple(classes), tuple(cases), *meanings)
+        meanings = {"ignore_value": self.ignoreValue, "label_values": self.labelValues}
+        return Dataset(self.name, tuple(self.channels), tuple(classes), tuple(cases), **meanings)
 
     def _dropNodes(self, row):
         if row.nodes is not None:

@@ -2,8 +2,8 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -12,8 +12,9 @@ from .. import __version__
 from ..data.dataset import INTENSITIES, ROLES, Dataset
 from ..errors import InputError, MissingDependencyError, Stopped
 from ..events import Reporter
+from ..job import Job
 from .options import add_roles, add_setting, add_settings, job_given, settings_given, source_and_roles
-from .stopping import stop_requests
+from .stopping import stoppable
 
 RESUMABLE = {"minutes", "iterations", "device", "threads"}
 """Settings that a resumed run may change."""
@@ -49,11 +50,12 @@ def _add_sample(commands) -> None:
         parser.add_argument(f"--{kind}", type=int, default=count, metavar="N", help=f"{kind} cases (default {count})")
 
 
-def _sample(args: argparse.Namespace, reporter: Reporter) -> None:
+def _sample(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     from ..data.sample import make_sample
 
     counts = {"labelled": args.labelled, "unlabelled": args.unlabelled, "test": args.test}
-    path = make_sample(args.out, seed=args.seed, progress=reporter.phase("sample"), **counts)
+    progress = stoppable(reporter.phase("sample"), should_stop)
+    path = make_sample(args.out, seed=args.seed, progress=progress, **counts)
     reporter.info(f"Wrote {path}")
     reporter.event("done", dataset=str(path))
 
@@ -71,12 +73,13 @@ def _add_prepare(commands) -> None:
     add_roles(parser)
 
 
-def _prepare(args: argparse.Namespace, reporter: Reporter) -> None:
+def _prepare(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     from ..layouts.prepare import prepare, require_own
 
     source, roles = source_and_roles(args)
     require_own(args.out)
-    dataset, notes = prepare(source, name=args.name, roles=roles, progress=reporter.phase("reading"))
+    progress = stoppable(reporter.phase("reading"), should_stop)
+    dataset, notes = prepare(source, name=args.name, roles=roles, progress=progress)
     if args.intensities:
         dataset = replace(dataset, intensities=tuple(args.intensities))
     dataset.save(args.out)
@@ -95,12 +98,11 @@ def _add_check(commands) -> None:
     parser.add_argument("dataset", type=Path, help="dataset.json")
 
 
-def _check(args: argparse.Namespace, reporter: Reporter) -> None:
+def _check(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     from ..data.checking import check_dataset
 
-    with stop_requests(args.events) as should_stop:
-        report = check_dataset(Dataset.load(args.dataset), progress=reporter.phase("checking"), should_stop=should_stop)
-    print(report.text(), file=sys.stderr if args.events else sys.stdout)
+    report = check_dataset(Dataset.load(args.dataset), progress=reporter.phase("checking"), should_stop=should_stop)
+    reporter.result(report.text())
     reporter.event("report", **report.to_dict())
     report.usable_dataset()
     reporter.event("done", excluded=report.excluded)
@@ -115,30 +117,33 @@ def _add_train(commands) -> None:
     add_settings(parser)
 
 
-def _train(args: argparse.Namespace, reporter: Reporter) -> int:
+def _train(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> int:
     """Train in this process, or in the processes that torchrun started."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        return _train_as(True, args, reporter)
+        return _train_as(True, args, reporter, should_stop)
     from ..distributed import OtherRankFailed, process_group
 
     try:
         with process_group() as first:
             reporter.events = reporter.events and first
-            return _train_as(first, args, reporter)
+            return _train_as(first, args, reporter, should_stop)
     except OtherRankFailed as error:
         if first:
             reporter.error(error)
         return error.exit_code
 
 
-def _train_as(first: bool, args: argparse.Namespace, reporter: Reporter) -> int:
-    """Train; only the first process prepares the run folder and listens to the parent."""
+def _train_as(first: bool, args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> int:
+    """Train; only the first process prepares the run folder and holds it."""
     from ..training.run_folder import RunFolder
 
     run = RunFolder(args.resume or args.out or "")
-    if first:
-        (_resume_run if args.resume else _start_run)(run, args)
-    with stop_requests(args.events and first) as should_stop:
+    new = _new_run(args) if first and not args.resume else ()
+    with run.held(new=bool(new)) if first else nullcontext():
+        if new:
+            run.create(*new)
+        elif first:
+            _resume_run(run, args)
         from ..training.train import train
 
         summary = train(run, reporter, should_stop)
@@ -146,10 +151,10 @@ def _train_as(first: bool, args: argparse.Namespace, reporter: Reporter) -> int:
     return Stopped.exit_code if summary["stopped"] else 0
 
 
-def _start_run(run, args: argparse.Namespace) -> None:
+def _new_run(args: argparse.Namespace) -> tuple[Job, Dataset]:
     if args.dataset is None or args.out is None:
         raise InputError("metassl train needs dataset.json and --out RUN, or --resume RUN.")
-    run.create(job_given(args), Dataset.load(args.dataset))
+    return job_given(args), Dataset.load(args.dataset)
 
 
 def _resume_run(run, args: argparse.Namespace) -> None:
@@ -188,7 +193,7 @@ def _add_predict(commands) -> None:
     add_setting(parser, "threads", default=0)
 
 
-def _predict(args: argparse.Namespace, reporter: Reporter) -> None:
+def _predict(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     from ..devices import choose_device, describe_device, limit_threads
     from ..inference.model import load_model
     from ..prediction.predict import predict_files
@@ -197,22 +202,21 @@ def _predict(args: argparse.Namespace, reporter: Reporter) -> None:
     device = choose_device(args.device, reporter.warning)
     model = load_model(args.model, device)
     reporter.info(f"Device: {describe_device(device)}")
-    with stop_requests(args.events) as should_stop:
-        results = predict_files(
-            model,
-            args.inputs,
-            args.out,
-            regions=not args.no_regions,
-            confidence=not args.no_confidence,
-            overlap=args.overlap,
-            mirror=args.mirror,
-            keep_largest=args.keep_largest,
-            exact_confidence=args.exact_confidence,
-            roles=args.roles,
-            progress=reporter.phase("segmenting"),
-            should_stop=should_stop,
-            warn=reporter.warning,
-        )
+    results = predict_files(
+        model,
+        args.inputs,
+        args.out,
+        regions=not args.no_regions,
+        confidence=not args.no_confidence,
+        overlap=args.overlap,
+        mirror=args.mirror,
+        keep_largest=args.keep_largest,
+        exact_confidence=args.exact_confidence,
+        roles=args.roles,
+        progress=reporter.phase("segmenting"),
+        should_stop=should_stop,
+        warn=reporter.warning,
+    )
     reporter.info(f"Wrote {len(results)} result(s) to {args.out}")
     reporter.event("done", out=str(args.out), results=results)
 
@@ -225,12 +229,13 @@ def _add_evaluate(commands) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="for metrics.csv and .json (default: predictions)")
 
 
-def _evaluate(args: argparse.Namespace, reporter: Reporter) -> None:
+def _evaluate(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     from ..evaluation.evaluate import evaluate_folder
 
-    evaluation = evaluate_folder(args.predictions, args.labels, progress=reporter.phase("evaluating"))
+    progress = stoppable(reporter.phase("evaluating"), should_stop)
+    evaluation = evaluate_folder(args.predictions, args.labels, progress=progress)
     evaluation.write(args.out or args.predictions)
-    print(evaluation.table(), file=sys.stderr if args.events else sys.stdout)
+    reporter.result(evaluation.table())
     reporter.event("done", out=str(args.out or args.predictions), failed=evaluation.failed)
 
 
@@ -238,7 +243,7 @@ def _add_info(commands) -> None:
     _add_command(commands, _info, "show the installed versions and the device that would be used", "info")
 
 
-def _info(args: argparse.Namespace, reporter: Reporter) -> None:
+def _info(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
@@ -264,7 +269,7 @@ def _info(args: argparse.Namespace, reporter: Reporter) -> None:
         "threads": str(torch.get_num_threads()),
     }
     if not args.events:
-        print("\n".join(f"{name:<13} {fact}" for name, fact in facts.items()))
+        reporter.result("\n".join(f"{name:<13} {fact}" for name, fact in facts.items()))
     reporter.event("done", **facts)
 
 
@@ -287,6 +292,6 @@ def _import(name: str) -> None:
 
 def _broken(name: str, error: Exception) -> MissingDependencyError:
     return MissingDependencyError(
-        f"The Python package {name} is installed but does not work: {error}",
+        f"The Python package {name} is installed but cannot be loaded: {error}",
         f"Install it again: pip install --force-reinstall {name}",
     )

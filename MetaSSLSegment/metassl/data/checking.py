@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, OutOfMemoryError, is_out_of_memory
+from .alignment import acquisition_alignment, aligned_header
 from .dataset import IGNORE, Case, Dataset
 from .facts import ChannelFacts, channel_facts, guesses
 from .images import VolumeHeader, oriented_header
@@ -212,16 +213,18 @@ def _digest(images: list[sitk.Image]) -> bytes:
 
 
 def _spacing_problems(measured: list[Measured]) -> list[Problem]:
-    """Warn of cases whose spacing is far from the median of the data set, along any anatomical axis."""
+    """Warn of cases whose spacing is far from the median of the data set, along any axis that all are aligned to."""
     if not measured:
         return []
-    median = np.median([m.header.spacing[::-1] for m in measured], axis=0)
+    alignment = acquisition_alignment([m.header for m in measured])
+    spacings = [aligned_header(m.header, alignment).spacing[::-1] for m in measured]
+    median = np.median(spacings, axis=0)
     remedy = "Resampling evens this out; check that the spacing is right and the scan is of the same kind."
     problems = []
-    for m in measured:
-        ratio = np.array(m.header.spacing[::-1]) / median
+    for m, spacing in zip(measured, spacings):
+        ratio = np.array(spacing) / median
         if max(ratio.max(), 1 / ratio.min()) > SPACING_RATIO:
-            own = _millimetres(m.header.spacing[::-1])
+            own = _millimetres(spacing)
             message = (
                 f"The voxel spacing {own} differs by more than {SPACING_RATIO:g}x from the data set's median "
                 f"{_millimetres(median)} (right-left x anterior-posterior x inferior-superior)."

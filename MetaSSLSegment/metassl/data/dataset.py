@@ -1,14 +1,18 @@
-"""dataset.json: the classes and cases that a model is trained on."""
+"""dataset.json: the classes and cases that a model is trained on; in one file because what is read, written and refused
+are the same fields."""
 
 import re
+import reprlib
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..files import read_json, write_json
+from ..validation import Fields, items, text, triple, whole
 
 VERSION = 1
 ROLES = ("labelled", "unlabelled", "hold-out", "ignored")
@@ -251,44 +255,54 @@ class Dataset:
             raise InputError(f"{path} is not a MetaSSL data set.", make)
         if content.get("version") != VERSION:
             raise InputError(
-                f"{path} has version {content.get('version')!r}; this MetaSSL reads version {VERSION}.",
+                f"{path} has version {reprlib.repr(content.get('version'))}; this MetaSSL reads version {VERSION}.",
                 "Make it again with: metassl prepare SOURCE --out dataset.json",
             )
+        fields = Fields(content, f"{path} is damaged:")
         try:
             return cls(
-                name=str(content["name"]),
-                channels=_strings(content["channels"]),
-                classes=tuple(
-                    SegmentClass(c["name"], c["value"], tuple(c["colour"]), c.get("terminology"))
-                    for c in content["classes"]
-                ),
-                cases=tuple(
-                    Case(
-                        str(c["id"]),
-                        tuple(str(folder / image) for image in _strings(c["images"])),
-                        None if c.get("label") is None else str(folder / str(c["label"])),
-                        c["role"],
-                    )
-                    for c in content["cases"]
-                ),
-                ignore_value=content.get("ignore_value"),
-                intensities=_strings(content.get("intensities") or ()),
-                label_values=_whole_keys(content.get("label_values") or {}),
+                name=fields.take("name", text),
+                channels=fields.take("channels", items, text),
+                classes=fields.take("classes", items, read_class),
+                cases=fields.take("cases", items, _read_case, folder),
+                ignore_value=fields.optional("ignore_value", whole, -(2**31), 2**31),
+                intensities=fields.optional("intensities", items, text) or (),
+                label_values=fields.optional("label_values", _label_values) or {},
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is damaged: {type(error).__name__} {error}.") from error
         except InputError as error:
-            raise InputError(f"{path}: {error}", error.hint) from error
+            named = str(error).startswith(str(path))
+            raise error if named else InputError(f"{path}: {error}", error.hint) from error
 
 
-def _whole_keys(values: dict[str, int]) -> dict[int, int]:
+def read_class(content: Any, name: str) -> SegmentClass:
+    """A class as it was read from JSON; ``name`` is its place there.
+
+    Raises:
+        InputError: it is none.
+    """
+    fields = Fields(content, name)
+    return SegmentClass(
+        fields.take("name", text),
+        fields.take("value", whole, 1, 255),
+        fields.take("colour", triple, whole, 0, 255),
+        fields.optional("terminology", text),
+    )
+
+
+def _read_case(content: Any, name: str, folder: Path) -> Case:
+    fields = Fields(content, name)
+    label = fields.optional("label", text)
+    return Case(
+        fields.take("id", text),
+        tuple(str(folder / image) for image in fields.take("images", items, text)),
+        None if label is None else str(folder / label),
+        fields.take("role", text, ROLES),
+    )
+
+
+def _label_values(content: Any, name: str) -> dict[int, int]:
+    fields = Fields(content, name)
     try:
-        return {int(key): value for key, value in values.items()}
-    except ValueError as error:
-        raise TypeError(f"label_values has a key that is no whole number: {error}") from error
-
-
-def _strings(values: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(values, str) or not all(isinstance(v, str) for v in values):
-        raise TypeError(f"expected a list of texts, found {values!r}")
-    return tuple(values)
+        return {int(key): fields.take(key, whole, 0, 255) for key in fields.content}
+    except ValueError:
+        raise InputError(f"{name} has a key that is no whole number.") from None

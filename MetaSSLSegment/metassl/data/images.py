@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import enough_memory, is_out_of_memory
-from ..files import replacing
+from ..files import replacing, require_whole
 from .access import require_access
 from .formats.dicom import DicomSeries, find_series
 from .formats.volume_file import VolumeFile
@@ -77,10 +77,15 @@ def read_image(path: Path | str) -> sitk.Image:
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """Size and spacing (mm) of a volume in array order (k, j, i) after it is brought into LPS orientation."""
+    """Size and spacing (mm) of a volume in array order (k, j, i) after it is brought into LPS orientation.
+
+    Attributes:
+        axes: unit vector (LPS) of each array axis.
+    """
 
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
+    axes: tuple[tuple[float, float, float], ...]
 
 
 def volume_header(path: Path | str) -> VolumeHeader:
@@ -98,7 +103,10 @@ def volume_header(path: Path | str) -> VolumeHeader:
 def oriented_header(size: Sequence[int], spacing: Sequence[float], direction: Sequence[float]) -> VolumeHeader:
     """The header of a grid whose size, spacing and directions are those of its voxel axes (i, j, k)."""
     order = _nearest_axes(direction)[::-1]
-    return VolumeHeader(tuple(int(size[a]) for a in order), tuple(float(spacing[a]) for a in order))
+    axes = []
+    for column, anatomical in zip(_cosines(direction).T[order], (2, 1, 0)):
+        axes.append(tuple((column if column[anatomical] >= 0 else -column).tolist()))
+    return VolumeHeader(tuple(int(size[a]) for a in order), tuple(float(spacing[a]) for a in order), tuple(axes))
 
 
 def patient_axes(source: sitk.Image | sitk.ImageFileReader) -> list[int]:
@@ -110,14 +118,19 @@ def patient_axes(source: sitk.Image | sitk.ImageFileReader) -> list[int]:
 
 
 def _nearest_axes(direction: Sequence[float]) -> list[int]:
-    axes = math.isqrt(len(direction))
-    cosines = np.reshape(direction, (axes, axes))[:3, :3].ravel().tolist()
+    cosines = _cosines(direction).ravel().tolist()
     towards = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(cosines)  # as "LPS"
     return [next(axis for axis in range(3) if towards[axis] in ends) for ends in ("RL", "AP", "IS")]
 
 
+def _cosines(direction: Sequence[float]) -> np.ndarray:
+    """(3, 3), a column per voxel axis (i, j, k)."""
+    axes = math.isqrt(len(direction))
+    return np.reshape(direction, (axes, axes))[:3, :3]
+
+
 def write_image(image: sitk.Image, path: Path | str, slope: float = 1.0) -> None:
-    """Write a compressed volume, replacing ``path`` in one step.
+    """Write a compressed volume, replacing ``path`` in one step once every voxel is on the disk.
 
     Args:
         image: the volume.
@@ -138,6 +151,8 @@ def write_image(image: sitk.Image, path: Path | str, slope: float = 1.0) -> None
             if is_out_of_memory(error):
                 raise
             raise OSError(f"{str(error).strip().splitlines()[-1]}") from error
+        voxel_bytes = image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
+        require_whole(temporary, image.GetNumberOfPixels() * voxel_bytes)
 
 
 def _write_scaled(image: sitk.Image, path: Path, slope: float) -> None:
@@ -149,7 +164,7 @@ def _write_scaled(image: sitk.Image, path: Path, slope: float) -> None:
             file.seek(SCL_SLOPE)
             file.write(np.float32(slope).tobytes())
             file.seek(0)
-            # higher levels take longer and save 1 %
+            # level 6 takes twice as long and saves 1 to 3 %
             with gzip.GzipFile("", "wb", compresslevel=2, fileobj=packed, mtime=0) as content:
                 shutil.copyfileobj(file, content, 2**20)
     finally:

@@ -80,7 +80,7 @@ def predict_volume(
     axes = [MIRROR_AXES[name] for name in model.mirror_axes] if mirror else []
     with enough_memory("Not enough memory to segment this volume."):
         array, grid = to_grid(images, model.plan)
-        oriented = oriented_grid(images[0])
+        oriented = oriented_grid(images[0], model.plan)
         scale = [n / o for n, o in zip(grid.GetSpacing(), oriented.GetSpacing())][::-1]
         size = oriented.GetSize()[::-1]
 

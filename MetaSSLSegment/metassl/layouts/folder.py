@@ -56,7 +56,7 @@ class Layout:
         cases: in the order of the folder.
         channels: names of the image channels; without a description empty until ``recognise_layout`` counts them.
         described: the labels of a foreign dataset.json as they stand there.
-        classes, ignore_value, label_values: as MetaSSL's own dataset.json says; empty and None without one.
+        classes, ignore_value, label_values, intensities: what MetaSSL's own dataset.json says; empty without one.
         notes: sentences on what was decided or left out.
         said: files that are no case, but that a note names already.
         others: why other volumes are no cases.
@@ -70,6 +70,7 @@ class Layout:
     classes: list[SegmentClass] = field(default_factory=list)
     ignore_value: int | None = None
     label_values: dict[int, int] = field(default_factory=dict)
+    intensities: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     said: set[Path] = field(default_factory=set)
     others: str = "they lie in no folder of images"

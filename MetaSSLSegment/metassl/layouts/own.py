@@ -29,6 +29,7 @@ def read_layout(source: Source) -> Layout | None:
         return layout
     layout.title, layout.channels, layout.classes = dataset.name, list(dataset.channels), list(dataset.classes)
     layout.ignore_value, layout.label_values = dataset.ignore_value, dataset.label_values
+    layout.intensities = dataset.intensities
     where = f"is listed in {source.described_in.name}"
     missing, without = [], []
     for case in dataset.cases:

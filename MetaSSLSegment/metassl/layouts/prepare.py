@@ -52,7 +52,7 @@ def prepare(
         cases, decided = choose_roles(cases, roles)
         notes += decided
     name = name or layout.title or (source if source.is_dir() else source.parent).name
-    meanings = found.ignore_value, found.label_values
+    meanings = found.ignore_value, found.label_values, layout.intensities
     return Dataset(name, tuple(layout.channels), tuple(found.classes), cases, *meanings), list(dict.fromkeys(notes))
 
 

@@ -8,9 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-import SimpleITK as sitk
-
-from ..data.images import dicom_series, read_header
+from ..data.images import dicom_series
 from ..errors import InputError
 from .channels import describe_channels
 from .contents import Contents
@@ -36,8 +34,6 @@ ACCEPTS = "\n  ".join(
         "a folder of volumes with labels named like the image: CASE_seg.nii.gz, CASE-label.nrrd, CASE.seg.nrrd",
     )
 )
-NO_IMAGES = {"SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "PR", "KO", "SR", "REG", "DOC", "FID", "RWV"}
-"""DICOM modalities that are not scans."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +132,7 @@ def _series(contents: Contents, layout: Layout) -> list[Path]:
             continue
         if len(series) > 1:
             crowded.append(f"{path} holds {len(series)}")
-        elif not series or series_modality(path, series[0]) in NO_IMAGES:
+        elif not series:
             empty.append(str(path))
         else:
             found.append(path)
@@ -144,16 +140,6 @@ def _series(contents: Contents, layout: Layout) -> list[Path]:
     layout.notes += say_each("{} DICOM series, expected one per folder; it is left out.", crowded)
     layout.notes += say_each("{} holds DICOM files, but no series of images; it is left out.", empty)
     return found
-
-
-def series_modality(folder: Path, series: str) -> str:
-    """The modality of a DICOM series by its first file, empty when it does not say."""
-    files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series)
-    try:
-        header = read_header(files[0])
-    except (InputError, IndexError):
-        return ""
-    return header.GetMetaData("0008|0060").strip().upper() if header.HasMetaDataKey("0008|0060") else ""
 
 
 def _name(layout: Layout, contents: Contents, structured: bool) -> str:

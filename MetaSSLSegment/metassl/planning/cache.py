@@ -22,7 +22,8 @@ from ..data.labels import read_label
 from ..data.pool import map_cases, source_state
 from ..data.reading import MOST_VOXELS, read_images
 from ..errors import DiskError, InputError
-from ..files import make_durable, read_json, replacing, write_json
+from ..files import MOST_BYTES, PARTIAL, make_durable, read_json, replacing, require_whole, write_json
+from ..validation import Fields, text, triple, whole
 from .plan import Plan
 from .resampling import label_to_grid, to_grid
 
@@ -50,16 +51,33 @@ class CachedCase:
 
     def image(self) -> np.ndarray:
         """(channels, k, j, i) float16, read-only."""
-        return np.load(self.folder / f"{self.id}.image.npy", mmap_mode="r")
+        return self._mapped("image")
 
     def label(self) -> np.ndarray:
         """(k, j, i) uint8 class indices or ``dataset.IGNORE``, read-only."""
-        return np.load(self.folder / f"{self.id}.label.npy", mmap_mode="r")
+        return self._mapped("label")
 
     def foreground(self) -> dict[int, np.ndarray]:
         """Class index -> (n, 3) voxel coordinates of up to ``FOREGROUND_VOXELS`` of its voxels."""
-        voxels = np.load(self.folder / f"{self.id}.foreground.npy")
+        voxels = self._mapped("foreground")
         return {int(k): voxels[voxels[:, 0] == k, 1:] for k in np.unique(voxels[:, 0])}
+
+    def is_whole(self, channels: int) -> bool:
+        """Whether the arrays have the sizes that they were made with; a copy or a failing disk may have cut them."""
+        try:
+            image = self._mapped("image")
+            whole = image.shape == (channels, *self.shape) and image.dtype == np.float16
+            if self.role != "unlabelled":
+                label, voxels = self._mapped("label"), self._mapped("foreground")
+                whole &= label.shape == self.shape and label.dtype == np.uint8
+                places = voxels[:, 1:]
+                whole &= bool(voxels.dtype == np.int32 and np.all((places >= 0) & (places < self.shape)))
+            return whole
+        except (OSError, ValueError, IndexError):
+            return False
+
+    def _mapped(self, part: str) -> np.ndarray:
+        return np.load(self.folder / f"{self.id}.{part}.npy", mmap_mode="r")
 
 
 def build_cache(
@@ -190,6 +208,7 @@ def _require_size(image: sitk.Image, plan: Plan) -> None:
 def _save_array(path: Path, array: np.ndarray) -> None:
     with replacing(path, durable=False) as temporary:
         np.save(temporary, array)
+        require_whole(temporary, array.nbytes)
 
 
 def _sample_foreground(label: np.ndarray, name: str) -> np.ndarray:
@@ -207,16 +226,15 @@ def _sample_foreground(label: np.ndarray, name: str) -> np.ndarray:
 
 def _find_cached(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> CachedCase | None:
     """The case if the cache holds it as it would be preprocessed now."""
-    path = folder / f"{case.id}.json"
-    if not path.exists():
+    try:
+        content = Fields(read_json(folder / f"{case.id}.json"), "cache")
+        shape = content.take("shape", triple, whole, 1)
+        if content.take("fingerprint", text, (), MOST_BYTES) != _fingerprint(case, dataset, plan):
+            return None
+    except InputError:  # missing or damaged
         return None
-    content = read_json(path)
-    parts = ("image",) if case.role == "unlabelled" else ("image", "label", "foreground")
-    if content["fingerprint"] != _fingerprint(case, dataset, plan) or not all(
-        (folder / f"{case.id}.{part}.npy").exists() for part in parts
-    ):
-        return None
-    return CachedCase(case.id, case.role, folder, tuple(content["shape"]))
+    cached = CachedCase(case.id, case.role, folder, shape)
+    return cached if cached.is_whole(len(dataset.channels)) else None
 
 
 def _fingerprint(case: Case, dataset: Dataset, plan: Plan) -> str:
@@ -225,6 +243,8 @@ def _fingerprint(case: Case, dataset: Dataset, plan: Plan) -> str:
     sources = [[path, *source_state(path)] for path in files]
     classes = [[c.name, c.value] for c in dataset.classes]
     rules = [plan.spacing, [asdict(i) for i in plan.intensities], classes, dataset.ignore_value]
+    if plan.alignment is not None:
+        rules.append(asdict(plan.alignment))
     if dataset.label_values:
         rules.append(sorted(dataset.label_values.items()))
     return json.dumps([CACHE_VERSION, case.role, sources, rules])
@@ -234,7 +254,7 @@ def _make_folder(folder: Path) -> None:
     """Make the cache folder, or clear it of what a killed process left half written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for partial in folder.glob(".partial-*"):
+        for partial in folder.glob(f"{PARTIAL}*"):
             partial.unlink()
     except OSError as error:
         raise DiskError(
@@ -258,7 +278,7 @@ def _require_space(cases: Sequence[Case], headers: Mapping[str, VolumeHeader], p
     free = shutil.disk_usage(folder).free
     if needed > 0.95 * free:
         raise DiskError(
-            f"The preprocessed volumes need about {needed / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free.",
+            f"The preprocessed volumes need about {needed / 1e6:,.0f} MB in {folder}, {free / 1e6:,.0f} MB are free.",
             "Free some disk space, choose a run folder on another disk, or a coarser --spacing.",
         )
     return largest

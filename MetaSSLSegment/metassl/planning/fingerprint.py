@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from ..data.alignment import Alignment, aligned_header
 from ..data.checking import Measured
 from ..data.facts import PERCENTILES, SAMPLED, looks_like_ct
 from ..data.images import oriented_header
-from .plan import Intensity
+from ..validation import HUGE, Fields, items, number, triple
+from .plan import LARGEST_VALUE, Intensity
 
 COARSER, FINER = 2.0, 5.0
 """Voxels so many times as large or as small as all that were learnt from are unusual; small ones are averaged."""
@@ -36,7 +38,7 @@ class ChannelFingerprint:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Ranges over the cases that a model learnt from, along the anatomical axes (k, j, i).
+    """Ranges over the cases that a model learnt from, along the axes (k, j, i) that all are aligned to.
 
     Attributes:
         spacing: smallest and largest, (2, 3) mm.
@@ -49,10 +51,11 @@ class Fingerprint:
     channels: tuple[ChannelFingerprint, ...]
 
     @classmethod
-    def of(cls, measured: Sequence[Measured]) -> "Fingerprint":
-        """The fingerprint of at least one case."""
-        spacings = np.array([m.header.spacing for m in measured])
-        extents = spacings * [m.header.size for m in measured]
+    def of(cls, measured: Sequence[Measured], alignment: Alignment | None = None) -> "Fingerprint":
+        """The fingerprint of at least one case; ``alignment`` is the plan's."""
+        headers = [aligned_header(m.header, alignment) for m in measured]
+        spacings = np.array([header.spacing for header in headers])
+        extents = spacings * [header.size for header in headers]
         channels = []
         for facts in zip(*(m.channels for m in measured)):
             values = np.array([fact.percentiles for fact in facts])
@@ -65,44 +68,58 @@ class Fingerprint:
         return {"percentiles": PERCENTILES, **asdict(self)}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> "Fingerprint":
-        """Read what ``to_dict`` gave.
+    def from_dict(cls, content: Any, name: str = "fingerprint") -> "Fingerprint":
+        """Validate what ``to_dict`` gave, as read from JSON; ``name`` is its place there.
 
         Raises:
-            KeyError, TypeError, ValueError: it is damaged.
+            InputError: it is damaged.
         """
-        channels = tuple(
-            ChannelFingerprint(
-                *(_numbers(c[name], len(PERCENTILES)) for name in ("lowest", "highest")), float(c["like_ct"])
-            )
-            for c in content["channels"]
-        )
-        spacing, extent = (tuple(_numbers(row, 3) for row in content[name]) for name in ("spacing", "extent"))
-        if len(spacing) != 2 or len(extent) != 2:
-            raise ValueError("a range has no two ends")
-        return cls(spacing, extent, channels)
+        fields = Fields(content, name)
+        spacing, extent = (fields.take(key, _range_of_triples) for key in ("spacing", "extent"))
+        return cls(spacing, extent, fields.take("channels", items, _channel))
 
 
-def unusual(images: Sequence[sitk.Image], known: Fingerprint, rules: Sequence[Intensity]) -> list[str]:
+def _range_of_triples(value: Any, name: str) -> tuple[tuple[float, float, float], ...]:
+    return items(value, name, triple, number, 0, HUGE, count=2)
+
+
+def _channel(content: Any, name: str) -> ChannelFingerprint:
+    fields = Fields(content, name)
+    lowest, highest = (fields.take(key, _percentiles) for key in ("lowest", "highest"))
+    return ChannelFingerprint(lowest, highest, fields.take("like_ct", number, 0, 1))
+
+
+def _percentiles(value: Any, name: str) -> tuple[float, ...]:
+    return items(value, name, number, -LARGEST_VALUE, LARGEST_VALUE, count=len(PERCENTILES))
+
+
+def unusual(
+    images: Sequence[sitk.Image],
+    known: Fingerprint,
+    rules: Sequence[Intensity],
+    alignment: Alignment | None = None,
+) -> list[str]:
     """Sentences on how far a volume is from all that a model learnt from; none for a usual one.
 
     Args:
         images: float32 channels.
         known: of the model.
         rules: the model's intensity rules, one per channel.
+        alignment: of the model's plan.
     """
     grid = oriented_header(images[0].GetSize(), images[0].GetSpacing(), images[0].GetDirection())
+    grid = aligned_header(grid, alignment)
     spacing, extent = np.array(grid.spacing), np.array(grid.spacing) * grid.size
     found = []
     if _is_far(spacing, known.spacing, FINER, COARSER):
         found.append(f"its voxels are {_mm(spacing)}, those that the model learnt from {_between(known.spacing)}.")
     if _is_far(extent, known.extent, LARGER, LARGER):
         found.append(f"it is {_mm(extent)} large, the volumes that the model learnt from {_between(known.extent)}.")
-    for number, (image, channel, rule) in enumerate(zip(images, known.channels, rules), 1):
+    for place, (image, channel, rule) in enumerate(zip(images, known.channels, rules), 1):
         voxels = sitk.GetArrayViewFromImage(image).reshape(-1)
         if voxels.size > SAMPLED:
             voxels = voxels[np.random.default_rng(0).integers(voxels.size, size=SAMPLED)]
-        name = f"channel {number}" if len(images) > 1 else "it"
+        name = f"channel {place}" if len(images) > 1 else "it"
         found += [f"{name} {what}" for what in _unusual_intensities(voxels, channel, rule)]
     return [
         f"This volume is unlike those that the model learnt from: {sentence} Expect worse results."
@@ -142,10 +159,3 @@ def _mm(values: Sequence[float]) -> str:
 
 def _between(known: Sequence[Sequence[float]]) -> str:
     return f"{_mm(known[0])} to {_mm(known[1])} (right-left x anterior-posterior x inferior-superior)"
-
-
-def _numbers(values: Sequence[Any], count: int) -> tuple[float, ...]:
-    numbers = tuple(float(value) for value in values)
-    if len(numbers) != count or not np.all(np.isfinite(numbers)):
-        raise ValueError(f"{values!r} are not {count} numbers")
-    return numbers

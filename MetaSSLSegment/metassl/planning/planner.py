@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..data.alignment import acquisition_alignment, aligned_header
 from ..data.checking import Measured, check_dataset
 from ..data.dataset import Dataset
 from ..data.images import volume_header
@@ -79,6 +80,8 @@ def make_plan(
     trained = {case.id for case in cases}
     measured = [m for m in measured if m.case.id in trained]
     headers = [m.header for m in measured] or [volume_header(case.images[0]) for case in cases]
+    alignment = acquisition_alignment(headers)
+    headers = [aligned_header(header, alignment) for header in headers]
     spacing = tuple(job.spacing or target_spacing([h.spacing for h in headers]))
     sizes = np.array([h.size for h in headers]) * np.array([h.spacing for h in headers]) / np.array(spacing)
     name = job.network
@@ -99,7 +102,7 @@ def make_plan(
             median, spacing = median * np.array(spacing) / np.array(coarse), coarse
         patch, strides = patch_and_strides(median, spacing, voxels, SIZES[name].stages)
         network = plan_network(name, *counts, spacing, strides)
-    return Plan(spacing, patch, plan_intensities(dataset, measured), network)
+    return Plan(spacing, patch, plan_intensities(dataset, measured), network, alignment)
 
 
 def plan_network(
@@ -203,6 +206,6 @@ def describe_plan(plan: Plan) -> str:
     spacing = " x ".join(f"{s:.3g}" for s in plan.spacing[::-1])
     return (
         f"Plan: patch {size} voxels of {spacing} mm (right-left x anterior-posterior x inferior-superior), "
-        f"intensities: {rules}\n"
+        f"intensities: {rules}{', aligned by their thick slices' if plan.alignment else ''}\n"
         f"Network: {network.size}, {len(network.strides)} stages, filters {'-'.join(map(str, network.filters))}"
     )

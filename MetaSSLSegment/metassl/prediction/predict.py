@@ -11,7 +11,6 @@ import SimpleITK as sitk
 
 from ..data.dataset import ROLES, Case
 from ..data.reading import read_images
-from ..data.rules import Fix
 from ..errors import SMALLER_VOLUME, InputError, MetaSSLError, OutOfMemoryError, is_out_of_memory
 from ..files import write_json
 from ..inference.model import Model
@@ -81,13 +80,9 @@ def predict_files(
             progress(number + done / total, len(cases), case.id)
             writer.check()
 
-        images = _read_channels(case, model, lambda fix: warn(f"{case.id}: {fix.message}"))
-        if model.fingerprint is not None:
-            for sentence in unusual(images, model.fingerprint, model.plan.intensities):
-                warn(f"{case.id}: {sentence}")
         return predict_volume(
             model,
-            images,
+            _read_channels(case, model, warn),
             regions=regions,
             confidence=confidence,
             overlap=overlap,
@@ -165,12 +160,20 @@ def _require_inputs_stay(cases: Sequence[Case], out: Path) -> None:
             )
 
 
-def _read_channels(case: Case, model: Model, fixed: Callable[[Fix], None]) -> list[sitk.Image]:
-    """The channels of a case; InputError when they are not as many as the model needs, or cannot be used."""
+def _read_channels(case: Case, model: Model, warn: Callable[[str], None]) -> list[sitk.Image]:
+    """The channels of a case, with a warning where they are unlike those of the training.
+
+    Raises:
+        InputError: they are not as many as the model needs, or cannot be used.
+    """
     if len(case.images) != len(model.channels):
         raise InputError(
             f"The model needs {len(model.channels)} channel(s) ({', '.join(model.channels)}), this case has "
             f"{len(case.images)}.",
             "Name the channels' files NAME_0000, NAME_0001 and so on, in the order of training.",
         )
-    return read_images(case, fixed)
+    images = read_images(case, lambda fix: warn(f"{case.id}: {fix.message}"))
+    if model.fingerprint:
+        for sentence in unusual(images, model.fingerprint, model.plan.intensities, model.plan.alignment):
+            warn(f"{case.id}: {sentence}")
+    return images

@@ -6,6 +6,7 @@ all.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -48,6 +49,11 @@ def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -
         OutOfMemoryError: not even the smallest patch fits.
         Stopped: stopped before the first step.
     """
+    with run.held() if is_first() else nullcontext():
+        return _train(run, reporter, should_stop)
+
+
+def _train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -> dict[str, Any]:
     job, dataset = on_first_rank(run.load)
     if not is_first():
         reporter = SilentReporter()
@@ -84,7 +90,7 @@ def prepare_data(
         dataset = report.usable_dataset()
         dataset.save(run.dataset_file)
         plan = fitted_plan(dataset, job, device, report.measured, reporter)
-        run.save_fingerprint(Fingerprint.of([m for m in report.measured if m.case.role != "hold-out"]))
+        run.save_fingerprint(Fingerprint.of([m for m in report.measured if m.case.role != "hold-out"], plan.alignment))
         plan.save(run.plan_file)
         headers = {m.case.id: m.header for m in report.measured}
     else:
