@@ -160,8 +160,8 @@ class Dataset:
     classes: tuple[SegmentClass, ...]
     cases: tuple[Case, ...]
     ignore_value: int | None = None
-    intensities: tuple[str, ...] = ()
     label_values: dict[int, int] = field(default_factory=dict)
+    intensities: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.channels:
