@@ -281,7 +281,7 @@ MUTANTS = (
     Mutant(
         "volumes are not turned",
         "planning/resampling.py",
-        'sitk.DICOMOrient(image, "LPS")',
+        "align(image, plan.alignment)",
         "image",
         "test_preprocessing.py",
     ),

@@ -151,8 +151,8 @@ class Dataset:
         classes: foreground classes; class k of the network (0 is background) is ``classes[k - 1]``.
         cases: all cases, whatever their role.
         ignore_value: voxel value of labels that marks voxels to leave out of every loss and metric, or None.
-        intensities: one of ``INTENSITIES`` per channel; empty for "auto".
         label_values: other values in label files -> value of the class that they mean, 0 for background.
+        intensities: one of ``INTENSITIES`` per channel; empty for "auto".
     """
 
     name: str
@@ -160,8 +160,8 @@ class Dataset:
     classes: tuple[SegmentClass, ...]
     cases: tuple[Case, ...]
     ignore_value: int | None = None
-    intensities: tuple[str, ...] = ()
     label_values: dict[int, int] = field(default_factory=dict)
+    intensities: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.channels:
