@@ -781,11 +781,10 @@ def test_a_module_that_is_reloaded_gets_a_new_panel_in_the_same_place(demo):
 def test_a_module_wider_than_the_dock_is_cut_off(demo):
     demo.panel.resize(260, 600)
     demo.self().ui.applyButton.minimumWidth = 300
-    processEvents(20)
-    assert demo.width >= 300 and demo.panel.width == 260
+    waitUntil(lambda: demo.width >= 300, 5, "the module to be wider")
+    assert demo.panel.width == 260
     demo.self().ui.applyButton.minimumWidth = 10
-    processEvents(20)
-    assert demo.width <= 260
+    waitUntil(lambda: demo.width <= 260, 5, "the module to be as narrow as the dock")
 
 
 def test_a_modules_self_test_runs(demo):
