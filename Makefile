@@ -4,6 +4,7 @@
 # make screenshots    the pictures of the README, taken from the module's panel with the sample
 # make bench    speed of the loss, training, inference and start-up; rewrites the tables of docs/benchmarks.md
 # make accuracy DATA=folder    accuracy of every method on real data, see docs/benchmarks.md
+# make mutants    plants mistakes in copies of the engine and says which ones the fast tests do not notice
 # make lint    ruff only (a part of make test)
 # make clean    removes .venv, build and demo
 # PYTHON=python3.12 chooses the interpreter; PIP_FLAGS is passed on to pip (for instance an index with CPU builds of torch).
@@ -18,7 +19,7 @@ INSTALLED := .venv/.installed
 INSTALLED_MODULE := .venv/.installed-module
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint constraints.txt
 
-.PHONY: demo test test-slow test-all lint bench accuracy package screenshots clean
+.PHONY: demo test test-slow test-all lint bench accuracy mutants package screenshots clean
 
 demo: $(INSTALLED)
 	$(BIN)/python Testing/Demo/demo.py --out demo $(if $(DATA),--data "$(DATA)")
@@ -49,6 +50,9 @@ bench: $(INSTALLED_MODULE)
 
 accuracy: $(INSTALLED)
 	$(BIN)/python Testing/Benchmarks/accuracy.py --data "$(DATA)"
+
+mutants: $(INSTALLED)
+	$(BIN)/python Testing/Mutants/mutants.py
 
 clean:
 	rm -rf .venv build demo

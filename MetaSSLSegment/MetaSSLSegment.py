@@ -1,4 +1,5 @@
 import logging
+import sys
 from pathlib import Path
 
 import qt
@@ -12,14 +13,17 @@ from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter
 from MetaSSLSegmentLib.Scene.CaseList import CaseList
 from MetaSSLSegmentLib.Scene.ParameterNode import MetaSSLSegmentParameterNode
 from MetaSSLSegmentLib.Scene.RegionDisplay import RegionDisplay
-from MetaSSLSegmentLib.Scene.ResultLoader import ResultLoader
+from MetaSSLSegmentLib.Scene.ResultLoader import KINDS, ResultLoader
 from MetaSSLSegmentLib.Scene.SampleSource import registerSampleData
 from MetaSSLSegmentLib.Scene.TrainingCurves import TrainingCurves
 from MetaSSLSegmentLib.Sections.DataSection import DataSection
 from MetaSSLSegmentLib.Sections.DisplaySection import DisplaySection
+from MetaSSLSegmentLib.Sections.RunTable import RunTable
+from MetaSSLSegmentLib.Sections.Scripting import segmentAndWait, trainAndWait
 from MetaSSLSegmentLib.Sections.SegmentSection import SegmentSection
 from MetaSSLSegmentLib.Sections.SetupSection import SetupSection
 from MetaSSLSegmentLib.Sections.TrainingSection import RUNS_SETTING, TrainingSection
+from MetaSSLSegmentLib.Sections.WorkLine import WorkLine
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -75,26 +79,44 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.setupSection = SetupSection(self.ui, self.logic)
         self.dataSection = DataSection(self.ui, self.logic)
         self.trainingSection = TrainingSection(self.ui, self.logic)
+        self.runTable = RunTable(self.ui, self.logic)
         self.segmentSection = SegmentSection(self.ui, self.logic)
         self.displaySection = DisplaySection(self.ui, self.logic)
         self.sections = [self.setupSection, self.dataSection, self.trainingSection]
-        self.sections += [self.segmentSection, self.displaySection]
-        self.trainingSection.modelChosen = self.segmentSection.chooseModel
-        self.segmentSection.segmented = lambda result: self.displaySection.showNewest()
+        self.sections += [self.runTable, self.segmentSection, self.displaySection]
+        self.trainingSection.begun = self.onTrainingBegun
+        self.trainingSection.trained = self.onTrained
+        self.trainingSection.runsChanged = self.onRunsChanged
+        self.runTable.changed = self.onRunsChanged
+        self.segmentSection.segmented = self.onSegmented
         self.logic.changed.append(self.updateButtons)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneCloses)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneChanged)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneChanged)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onImport)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneImported)
+        for event in (slicer.mrmlScene.NodeAddedEvent, slicer.mrmlScene.NodeRemovedEvent):
+            self.addObserver(slicer.mrmlScene, event, self.onNodesChanged)
+        self._nodesTimer = qt.QTimer()
+        self._nodesTimer.setSingleShot(True)
+        self._nodesTimer.connect("timeout()", self.showNodes)
         self.initializeParameterNode()
+        self.showWhatIsThere()
 
     def enter(self):
         """Refresh what may have changed while another module was open."""
+        self.logic.isInFront = True
         self.setupSection.refresh()
-        self.trainingSection.refreshRuns()
-        self.segmentSection.refreshModels()
-        self.displaySection.refresh()
+        self.onRunsChanged()
+        self.showNodes()
+
+    def exit(self):
+        """Another module is chosen."""
+        self.logic.isInFront = False
 
     def cleanup(self):
         self.removeObservers()
+        if self.sections:
+            self._nodesTimer.stop()
         if self._parameters is not None:
             self._parameters.disconnectGui(self._guiTag)
             self._parameters = None
@@ -105,9 +127,70 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             section.cleanup()
         self.sections = []
 
+    def onReload(self):
+        """Reload the files of the package too, not this one only."""
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("MetaSSLSegmentLib", "metassl")]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    # Sections open and close with the work
+
+    def showWhatIsThere(self):
+        """Open the sections that have something to offer; labels that say nothing take no room."""
+        ui = self.ui
+        for label in (ui.deviceText, ui.caseText, ui.dataStatus, ui.trainingStatus, ui.segmentStatus, ui.modelText):
+            label.visible = bool(label.text)
+        self.ui.segmentSection.collapsed = not self.ui.modelBox.count
+        self.ui.displaySection.collapsed = not self.ui.resultBox.count
+
+    def onTrainingBegun(self):
+        self.ui.setupSection.collapsed = self.ui.dataSection.collapsed = True
+
+    def onTrained(self, model):
+        self.segmentSection.chooseModel(model)
+        self.ui.segmentSection.collapsed = False
+
+    def onRunsChanged(self):
+        """Trainings or models came or went."""
+        self.trainingSection.refreshRuns()
+        self.runTable.refresh()
+        self.segmentSection.refreshModels()
+
+    def onSegmented(self, result):
+        self.displaySection.showNewest()
+        self.ui.displaySection.collapsed = False
+
+    # The scene
+
+    def onSceneCloses(self, caller, event):
+        """Forget what was said about this scene, and end the work that belongs to it."""
+        for section in self.sections:
+            section.forgetScene()
+        if not self.logic.busy():
+            WorkLine(self.ui).end("")
+        self.logic.sceneCloses()
+
     def onSceneChanged(self, caller, event):
         """Show the choices, cases and results of the new scene."""
         self.initializeParameterNode()
+
+    def onImport(self, caller, event):
+        """A scene is added to this one, or loaded in its place."""
+        self.dataSection.remember()
+
+    def onSceneImported(self, caller, event):
+        """The parameter node exists once: an added scene that has one brings its choices and cases."""
+        self.initializeParameterNode()
+        self.dataSection.tellReplaced()
+
+    def onNodesChanged(self, caller, event):
+        """Nodes came or went; they are looked at when all of them are complete."""
+        self._nodesTimer.start(0)
+
+    def showNodes(self):
+        """Offer the nodes that are there now."""
+        for section in self.sections:
+            section.nodesChanged()
 
     def initializeParameterNode(self):
         """Connect the panel with the parameter node of this scene."""
@@ -146,7 +229,9 @@ class MetaSSLSegmentLogic(ScriptedLoadableModuleLogic):
         self.runs = Runs(slicer.app.userSettings().value(RUNS_SETTING) or self.defaultRunsFolder())
         self.changed = []
         """Functions to call when what can be done now has changed."""
-        self._claim = ""
+        self.isInFront = False
+        """Whether the panel is the one that the person sees."""
+        self._claim, self._task = "", None
 
     def getParameterNode(self):
         return MetaSSLSegmentParameterNode(super().getParameterNode())
@@ -162,15 +247,28 @@ class MetaSSLSegmentLogic(ScriptedLoadableModuleLogic):
         self.runs = Runs(path or self.defaultRunsFolder())
         slicer.app.userSettings().setValue(RUNS_SETTING, str(self.runs.folder))
 
-    def claim(self, reason):
+    def segment(self, volumeNode, model, kinds=KINDS, **options):
+        """For scripts: segment a volume and wait for the Result; see ``segmentAndWait``."""
+        return segmentAndWait(self, volumeNode, model, kinds, **options)
+
+    def train(self, dataset, **settings):
+        """For scripts: train on the cases of a dataset.json and wait for the model folder; see ``trainAndWait``."""
+        return trainAndWait(self, dataset, settings)
+
+    def claim(self, reason, task):
         """Take the engine for a Task; until ``release`` the other buttons give the reason."""
-        self._claim = reason
+        self._claim, self._task = reason, task
         self.tellSections()
 
     def release(self):
         """The Task has ended."""
-        self._claim = ""
+        self._claim, self._task = "", None
         self.tellSections()
+
+    def sceneCloses(self):
+        """End the work that belongs to the scene, which is about to close."""
+        if self._task is not None:
+            self._task.sceneCloses()
 
     def busy(self):
         """Why no other work can begin now; "" when it can."""

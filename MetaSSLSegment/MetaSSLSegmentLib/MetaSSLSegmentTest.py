@@ -1,3 +1,4 @@
+import logging
 import shutil
 import tempfile
 import time
@@ -21,6 +22,10 @@ class MetaSSLSegmentTest(ScriptedLoadableModuleTest):
 
     def setUp(self):
         slicer.mrmlScene.Clear()
+        self.warnings = []
+        self.handler = logging.Handler(logging.WARNING)
+        self.handler.emit = self.hear
+        logging.getLogger().addHandler(self.handler)
         self.folder = Path(tempfile.mkdtemp(prefix="MetaSSL test ä "))
         self.widget = slicer.modules.metasslsegment.widgetRepresentation().self()
         self.ui = self.widget.ui
@@ -29,6 +34,7 @@ class MetaSSLSegmentTest(ScriptedLoadableModuleTest):
         self.widget.initializeParameterNode()
 
     def tearDown(self):
+        logging.getLogger().removeHandler(self.handler)
         if self.widget.logic.engine.isRunning:  # the test failed: stop as a user would, so that the panel is free again
             self.widget.logic.engine.stop(graceSeconds=20)
             self.waitForEngine(30)
@@ -65,9 +71,9 @@ class MetaSSLSegmentTest(ScriptedLoadableModuleTest):
         losses = [event for event in eventsOf(model.parent) if event["event"] == "metrics"]
         self.assertGreater(len(losses), 0)
         self.assertTrue(self.widget.logic.curves.hasPoints("losses"))
+        self.checkAxes([event["iteration"] for event in losses])
 
         self.delayDisplay("Segmenting")
-        self.ui.useModelButton.click()
         parameters.inputVolume = volume
         self.ui.applyButton.click()
         self.waitForEngine(300)
@@ -88,10 +94,24 @@ class MetaSSLSegmentTest(ScriptedLoadableModuleTest):
         parameters.iterations = 100000
         self.ui.startButton.click()
         self.waitUntil(lambda: self.widget.logic.curves.hasPoints("losses"), 300)
-        self.ui.stopButton.click()
+        self.ui.cancelButton.click()
         self.waitForEngine(150)
         self.assertEqual(len(self.widget.logic.runs.unfinished()), 1, self.ui.trainingStatus.text)
+        self.assertEqual(self.warnings, [], "in the log")
         self.delayDisplay("Test passed")
+
+    def hear(self, record):
+        """Remember warnings of our own code; other modules may have theirs."""
+        if "MetaSSL" in record.pathname + record.getMessage():
+            self.warnings.append(record.getMessage())
+
+    def checkAxes(self, steps):
+        """The plot view shows all points of the chart, wherever the first ones were."""
+        if slicer.app.layoutManager() is None:  # no main window
+            return
+        low, high = self.widget.logic.curves.chartNode("losses").GetXAxisRange()
+        self.assertLessEqual(low, min(steps))
+        self.assertGreaterEqual(high, max(steps))
 
     def waitForEngine(self, seconds):
         """Let the application work until the panel's work has ended."""

@@ -18,6 +18,7 @@ VOCABULARY = {
     "read_events": "events",
     "Job": "job",
     "REGIONS": "regions",
+    "MOST_CLASSES": "data.dataset",
     "ROLES": "data.dataset",
     "Case": "data.dataset",
     "Dataset": "data.dataset",

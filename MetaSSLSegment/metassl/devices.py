@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from torch import nn
 from torch.nn import functional
@@ -98,6 +99,13 @@ def tiny_step(device: torch.device) -> float:
         loss = network(small).float().log_softmax(1).mean()
     loss.backward()
     return float(loss.detach())
+
+
+def limit_threads(count: int) -> None:
+    """Let torch, SimpleITK and pools of cases use so many CPU threads each; 0 leaves all."""
+    if count:
+        torch.set_num_threads(count)
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(count)
 
 
 def describe_device(device: torch.device) -> str:

@@ -1,12 +1,15 @@
 """job.json: every setting of a training run, its default and its explanation, in one place."""
 
-import math
-from dataclasses import asdict, dataclass, field, fields
+import reprlib
+import typing
+from dataclasses import Field, asdict, dataclass, field, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, first_few
 from .files import read_json, write_json
+from .validation import items, number, text, whole
 
 VERSION = 2
 RENAMED = {
@@ -39,14 +42,22 @@ class Job:
     think, (i, j, k).
     """
 
-    minutes: float | None = setting("budget and device", None, "training time; 10 when no budget is given", low=0.01)
-    iterations: int | None = setting("budget and device", None, "number of training steps, instead of a time", low=1)
+    minutes: float | None = setting(
+        "budget and device", None, "training time; 10 when no budget is given", low=0.01, high=1e7
+    )
+    iterations: int | None = setting(
+        "budget and device", None, "number of training steps, instead of a time", low=1, high=10**9
+    )
     megavoxels: float | None = setting(
-        "expert", None, "million voxels to pass forwards and back through a network, instead of a time", low=0.001
+        "expert",
+        None,
+        "million voxels to pass forwards and back through a network, instead of a time",
+        low=0.001,
+        high=1e12,
     )
     device: str = setting("budget and device", "auto", "where to compute: auto, cpu, cuda, cuda:N or mps")
-    threads: int = setting("budget and device", 0, "CPU threads, 0 for all", low=0)
-    seed: int = setting("budget and device", 0, "seed of initial weights, crops and augmentation", low=0)
+    threads: int = setting("budget and device", 0, "CPU threads, 0 for all", low=0, high=4096)
+    seed: int = setting("budget and device", 0, "seed of initial weights, crops and augmentation", low=0, high=2**62)
     network: str = setting(
         "data and network",
         "auto",
@@ -58,12 +69,14 @@ class Job:
         None,
         "patch size in voxels (right-left, anterior-posterior, inferior-superior) instead of the planned one",
         low=8,
+        high=1024,
     )
     spacing: tuple[float, float, float] | None = setting(
         "data and network",
         None,
         "voxel spacing in mm (right-left, anterior-posterior, inferior-superior) instead of the planned one",
         low=0.01,
+        high=1000.0,
     )
     mirror_axes: tuple[str, ...] = setting(
         "data and network", (), "anatomical axes along which crops are mirrored at random", choices=("LR", "PA", "IS")
@@ -80,7 +93,7 @@ class Job:
         "how the two predictions are compared on unlabelled crops: MetaSSL loss, or the method's own loss",
         choices=("metassl", "own"),
     )
-    consistency: float = setting("method", 1.0, "final weight of the unlabelled loss (lambda_max)", low=0.0)
+    consistency: float = setting("method", 1.0, "final weight of the unlabelled loss (lambda_max)", low=0.0, high=1e6)
     warm_up: float = setting(
         "method", 0.4, "share of the budget at its beginning for labelled crops alone", low=0.0, high=1.0
     )
@@ -116,10 +129,10 @@ class Job:
     threshold_cap: float = setting(
         "MetaSSL loss", 0.9, "upper bound of the confidence thresholds when used", low=0.0, high=1.0
     )
-    batch_labelled: int = setting("expert", 2, "labelled crops per step", low=1)
-    batch_unlabelled: int = setting("expert", 2, "unlabelled crops per step", low=1)
-    learning_rate: float = setting("expert", 4e-3, "peak learning rate of AdamW", low=0.0)
-    weight_decay: float = setting("expert", 1e-4, "weight decay of AdamW", low=0.0)
+    batch_labelled: int = setting("expert", 2, "labelled crops per step", low=1, high=1000)
+    batch_unlabelled: int = setting("expert", 2, "unlabelled crops per step", low=1, high=1000)
+    learning_rate: float = setting("expert", 4e-3, "peak learning rate of AdamW", low=0.0, high=1000.0)
+    weight_decay: float = setting("expert", 1e-4, "weight decay of AdamW", low=0.0, high=1000.0)
     schedule: str = setting("expert", "poly", "how the learning rate falls over the budget", choices=("poly", "cosine"))
     ema_decay: float = setting("expert", 0.99, "decay of Mean Teacher's moving average", low=0.0, high=1.0)
     pasting: str = setting(
@@ -134,7 +147,10 @@ class Job:
 
     def __post_init__(self):
         for item in fields(self):
-            _validate(item.name, getattr(self, item.name), item.metadata)
+            _validate(item, getattr(self, item.name))
+        for name in ("threshold_memory", "threshold_cap"):
+            if getattr(self, name) == 0:
+                raise InputError(f"{name} is 0; it must be above 0.")
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) > 1:
             raise InputError(f"Both {' and '.join(given)} are given.", "Give one budget.")
@@ -155,7 +171,7 @@ class Job:
         version = content.get("version") if isinstance(content, dict) else None
         if version not in (1, VERSION):
             raise InputError(
-                f"{source} is not a MetaSSL job of version 1 to {VERSION} (found {version!r}).",
+                f"{source} is not a MetaSSL job of version 1 to {VERSION} (found {reprlib.repr(version)}).",
                 "Resume the run with the version of MetaSSL that started it.",
             )
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k != "version"}
@@ -163,8 +179,11 @@ class Job:
             values = _from_version_1(values)
         unknown = sorted(set(values) - {item.name for item in fields(cls)})
         if unknown:
-            raise InputError(f"{source}: unknown setting {', '.join(unknown)}.")
-        return cls(**values)
+            raise InputError(f"{source}: unknown setting {first_few([name[:40] for name in unknown])}.")
+        try:
+            return cls(**values)
+        except InputError as error:
+            raise InputError(f"{source}: {error}", error.hint) from None
 
     @classmethod
     def load(cls, path: Path | str) -> "Job":
@@ -176,23 +195,32 @@ def _from_version_1(values: dict[str, Any]) -> dict[str, Any]:
     """The settings of a version 1 job by their present names and values."""
     values = {RENAMED.get(name, name): value for name, value in values.items()}
     trust = {"judged": "on", "alike": "off"}
-    if "annotation_trust" in values:
+    if isinstance(values.get("annotation_trust"), str):
         values["annotation_trust"] = trust.get(values["annotation_trust"], values["annotation_trust"])
     return values
 
 
-def _validate(name: str, value: Any, rules: Any) -> None:
-    """Raise InputError, naming setting, value and allowed range, when the value breaks the field's rules."""
-    if value is None:
+def words_of(item: Field) -> tuple[type, int | str | None]:
+    """Of which type the values of a setting are, and how many it has: None for one, "+" for any number."""
+    kind = item.type
+    if NoneType in typing.get_args(kind):
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) is not tuple:
+        return kind, None
+    words = typing.get_args(kind)
+    return words[0], "+" if Ellipsis in words else len(words)
+
+
+def _validate(item: Field, value: Any) -> None:
+    """Raise InputError, naming setting, value and what is allowed, when the value breaks the field's rules."""
+    kind, count = words_of(item)
+    name, rules = item.name, item.metadata
+    if value is None and NoneType in typing.get_args(item.type):
         return
-    for item in value if isinstance(value, tuple) else (value,):
-        if rules["choices"] and item not in rules["choices"]:
-            raise InputError(f"{name} is {item!r}; use one of {', '.join(rules['choices'])}.")
-        low, high = rules["low"], rules["high"]
-        if low is None:
-            continue
-        if not isinstance(item, (int, float)) or isinstance(item, bool) or not math.isfinite(item):
-            raise InputError(f"{name} is {item!r}; it must be a number.")
-        if item < low or (high is not None and item > high):
-            allowed = f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
-            raise InputError(f"{name} is {item:g}; it must be {allowed}.")
+    if count is not None:
+        items(value, name, lambda *_: None, count=None if count == "+" else count)
+    for one in value if count is not None else (value,):
+        if kind is str:
+            text(one, name, rules["choices"])
+        else:
+            (whole if kind is int else number)(one, name, rules["low"], rules["high"])

@@ -1,9 +1,20 @@
 """Volumes with thick oblique slices end with the same axes, on both sides of 45 degrees."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from metassl.data.alignment import Alignment, acquisition_alignment, align, through_plane_axis
+from metassl.data.alignment import Alignment, acquisition_alignment, align, aligned_header, through_plane_axis
+from metassl.data.checking import check_dataset
+from metassl.data.dataset import Case, Dataset, SegmentClass
+from metassl.data.images import oriented_header, resample_onto
+from metassl.inference.volume import predict_volume
+from metassl.job import Job
+from metassl.planning.plan import Plan
+from metassl.planning.planner import make_plan
+from metassl.planning.resampling import label_to_grid, to_grid
+from test_inference import model_of
 
 THICK_SLICES = (1.25, 1.25, 8.0)
 """i, j, k mm."""
@@ -32,8 +43,11 @@ def axes_of(image: sitk.Image) -> np.ndarray:
 
 
 def alignment_of(images) -> Alignment | None:
-    lps = [sitk.DICOMOrient(image, "LPS") for image in images]
-    return acquisition_alignment([i.GetSpacing()[::-1] for i in lps], [axes_of(i) for i in lps])
+    return acquisition_alignment([header_of(image) for image in images])
+
+
+def header_of(image: sitk.Image):
+    return oriented_header(image.GetSize(), image.GetSpacing(), image.GetDirection())
 
 
 def test_thick_axes_end_on_one_array_axis_on_both_sides_of_45_degrees():
@@ -62,6 +76,74 @@ def test_no_voxel_moves_in_the_patient():
         there = aligned.TransformPhysicalPointToIndex(point)
         assert aligned[there] == image[index]
         assert aligned.TransformIndexToPhysicalPoint(there) == pytest.approx(point, abs=1e-4)
+
+
+def test_headers_are_aligned_as_volumes_are():
+    images = [series(tilt, turn) for tilt in (38, 47, 52) for turn in (-30, 80)]
+    alignment = alignment_of(images)
+    for image in images:
+        aligned, header = align(image, alignment), aligned_header(header_of(image), alignment)
+        assert header.size == aligned.GetSize()[::-1] and header.spacing == aligned.GetSpacing()[::-1]
+        assert np.abs(np.sum(axes_of(aligned) * header.axes, axis=1)) == pytest.approx(1)
+
+
+def heart(folder, name: str, tilt: float, turn: float) -> Case:
+    """A short-axis series of a bright ball in the patient's space, with its label."""
+    image = sitk.Image(40, 44, 9, sitk.sitkFloat32)
+    image.SetSpacing(THICK_SLICES)
+    direction = rotation(tilt, 0) @ rotation(turn, 2)
+    image.SetDirection(direction.ravel().tolist())
+    image.SetOrigin((-(direction @ ((np.array(image.GetSize()) - 1) * THICK_SLICES / 2))).tolist())
+    k, j, i = np.indices(image.GetSize()[::-1])
+    place = (np.stack([i, j, k], -1) * THICK_SLICES) @ direction.T + np.array(image.GetOrigin())
+    label = (np.linalg.norm(place - (6, -4, 3), axis=-1) < 15).astype(np.uint8)
+    values = 100.0 * label + np.random.default_rng(len(name)).normal(size=label.shape)
+    for array, ending in ((values.astype(np.float32), "image"), (label, "label")):
+        stored = sitk.GetImageFromArray(array)
+        stored.CopyInformation(image)
+        sitk.WriteImage(stored, str(folder / f"{name}_{ending}.nii.gz"))
+    return Case(name, (str(folder / f"{name}_image.nii.gz"),), str(folder / f"{name}_label.nii.gz"), "labelled")
+
+
+@pytest.fixture
+def hearts(tmp_path) -> Dataset:
+    tilts = ((38, -20), (43, 15), (47, -10), (52, 20))
+    cases = tuple(heart(tmp_path, f"case{n}", *angles) for n, angles in enumerate(tilts))
+    return Dataset("hearts", ("image",), (SegmentClass("ball", 1, (255, 0, 0)),), cases)
+
+
+def test_a_data_set_of_short_axis_series_is_planned_as_one_kind(hearts):
+    plan = make_plan(hearts, Job(iterations=1))
+    assert sorted(plan.spacing) == pytest.approx([1.25, 1.25, 8.0], rel=1e-4)
+    assert Plan.from_dict(plan.to_dict()) == plan
+    assert [p for p in check_dataset(hearts).problems if p.code == "mixed-spacing"] == []
+
+
+def test_nothing_is_resampled_in_plane_and_all_comes_back_exactly(hearts):
+    plan = make_plan(hearts, Job(iterations=1))
+    sizes = set()
+    for case in hearts.cases:
+        image, label = sitk.ReadImage(case.images[0], sitk.sitkFloat32), sitk.ReadImage(case.label)
+        array, grid = to_grid([image], plan)
+        sizes.add(array.shape[1:])
+        found = label_to_grid(sitk.GetArrayFromImage(label), image, plan)
+        placed = sitk.GetImageFromArray(found)
+        placed.CopyInformation(grid)
+        back = resample_onto(placed, image, sitk.sitkNearestNeighbor)
+        assert np.array_equal(sitk.GetArrayFromImage(back), sitk.GetArrayFromImage(label))
+    assert len(sizes) == 1 and sorted(sizes.pop()) == [9, 40, 44]
+
+
+def test_a_segmentation_comes_back_on_the_grid_of_the_input(hearts):
+    plan = make_plan(hearts, Job(iterations=1))
+    model = model_of(spacing=plan.spacing)
+    model = replace(model, plan=replace(model.plan, alignment=plan.alignment))
+    for case in hearts.cases:
+        image, label = sitk.ReadImage(case.images[0], sitk.sitkFloat32), sitk.ReadImage(case.label)
+        found = predict_volume(model, [image]).labelmap
+        assert found.GetSize() == image.GetSize() and found.GetDirection() == image.GetDirection()
+        assert found.GetOrigin() == image.GetOrigin()
+        assert np.array_equal(sitk.GetArrayFromImage(found) > 0, sitk.GetArrayFromImage(label) > 0)
 
 
 def test_volumes_without_thick_slices_go_by_the_patient():

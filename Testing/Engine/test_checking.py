@@ -74,12 +74,25 @@ def test_truncated_file(good, tmp_path):
     path = write(tmp_path / "bad.nrrd", grey(1))
     path.write_bytes(path.read_bytes()[:-300])
     code, message = refusal(unlabelled(path), good)
-    assert code == "unreadable" and "bad.nrrd cannot be read as an image" in message
+    assert code == "unreadable" and message == f"{path} ends before its last voxel."
 
 
 def test_2d_image(good, tmp_path):
     code, message = refusal(unlabelled(write(tmp_path / "flat.nii.gz", grey(1, (9, 9)))), good)
     assert code == "2d" and "flat.nii.gz is a 2D image" in message
+
+
+def test_single_slice(good, tmp_path):
+    code, message = refusal(unlabelled(write(tmp_path / "flat.nii.gz", grey(1, (1, 9, 9)))), good)
+    assert code == "2d" and "flat.nii.gz is a single slice (9 x 9 x 1 voxels); MetaSSL segments volumes" in message
+
+
+def test_a_label_may_be_a_single_slice(tmp_path):
+    image = write(tmp_path / "a.nrrd", grey(1))
+    drawn = np.zeros(SIZE, np.uint8)
+    drawn[4, 2:5, 2:5] = 1
+    cropped = write(tmp_path / "a.seg.nrrd", drawn[4:5], origin=(0, 0, 4), metadata=segments(("Liver", 1)))
+    assert np.array_equal(read_label(cropped, dataset(), sitk.ReadImage(str(image))), drawn)
 
 
 def test_4d_image(good, tmp_path):
@@ -490,11 +503,20 @@ def test_no_usable_labelled_case_stops(good, tmp_path):
     assert "Correct the problems above" in error.value.hint
 
 
-def test_a_class_without_voxels_stops(good):
+def test_a_class_without_voxels_is_warned_of(good):
     third = SegmentClass("Cyst", 3, (1, 1, 1))
     report = check_dataset(dataset(good, classes=(LIVER, TUMOUR, third)))
-    with pytest.raises(InputError, match=r"The class 'Cyst' \(value 3\) occurs in no usable labelled case"):
-        report.usable_dataset()
+    (problem,) = report.problems
+    assert (problem.case_id, problem.severity, problem.code) == (None, "warning", "missing-class")
+    assert "The class 'Cyst' (value 3) occurs in no usable labelled case" in problem.message
+    assert report.usable_dataset() == report.dataset
+
+
+def test_labels_that_are_all_empty_stop(good, tmp_path):
+    write(tmp_path / "good_seg.nrrd", label())
+    with pytest.raises(InputError, match="The labels of all labelled cases are empty") as error:
+        check_dataset(dataset(good)).usable_dataset()
+    assert "Annotate a structure" in error.value.hint
 
 
 def test_progress_and_ignored_cases(good, tmp_path):

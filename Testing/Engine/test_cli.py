@@ -23,9 +23,13 @@ COMMANDS = ("sample", "prepare", "check", "train", "predict", "evaluate", "info"
 HEAVY = ("torch", "monai", "skimage", "SimpleITK", "numpy")
 
 
+PARENT, _WRITE_END = os.pipe()
+"""Standard input of a child whose parent stays alive."""
+
+
 def metassl(*arguments, **options):
     command = [sys.executable, "-m", "metassl", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", **options)
+    return subprocess.run(command, capture_output=True, encoding="utf-8", **{"stdin": PARENT, **options})
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -126,6 +130,28 @@ def test_info_names_versions_and_device():
     assert "scikit-image" in metassl("info").stdout
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("raise ImportError('DLL load failed')", "skimage is installed but cannot be loaded: DLL load failed"),
+        ("import no_such_part", "skimage is installed but cannot be loaded: No module named 'no_such_part'"),
+    ],
+)
+def test_info_tells_a_broken_package_from_a_missing_one(tmp_path, content, says):
+    (tmp_path / "skimage").mkdir()
+    (tmp_path / "skimage" / "__init__.py").write_text(content)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    result = metassl("info", "--events", env={**os.environ, "PYTHONPATH": path})
+    assert result.returncode == 4 and says in json.loads(result.stdout.splitlines()[-1])["message"]
+
+
+def test_a_library_that_windows_cannot_load_is_no_trouble_with_the_disk():
+    error = OSError(22, "The specified module could not be found")
+    error.winerror = 126
+    assert explain(error).exit_code == 4 and "cannot be loaded" in str(explain(error))
+    assert explain(ImportError("DLL load failed")).exit_code == 4
+
+
 def test_prepare_and_check_from_the_command_line(tmp_path):
     assert metassl("sample", "--out", tmp_path / "s", "--labelled", 1, "--unlabelled", 1, "--test", 1).returncode == 0
     result = metassl("prepare", tmp_path / "s", "--ignored", "sample_002", "--out", tmp_path / "d.json", "--events")
@@ -136,8 +162,7 @@ def test_prepare_and_check_from_the_command_line(tmp_path):
     (tmp_path / "s" / "images" / "sample_000.nii.gz").write_bytes(b"junk")
     bad = metassl("check", tmp_path / "d.json")
     assert bad.returncode == 2 and "sample_000" in bad.stdout and "cannot be read" in bad.stdout
-    parent, _write_end = os.pipe()  # a parent that stays alive
-    events = metassl("check", tmp_path / "d.json", "--events", stdin=parent).stdout.splitlines()
+    events = metassl("check", tmp_path / "d.json", "--events").stdout.splitlines()
     *_, report, error = map(json.loads, events)
     assert report["event"] == "report" and report["excluded"] == ["sample_000"] and "sample_001" in report["measured"]
     assert error["event"] == "error" and error["code"] == 2

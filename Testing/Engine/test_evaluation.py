@@ -7,7 +7,7 @@ from metassl.data.dataset import IGNORE, Case, Dataset, SegmentClass
 from metassl.errors import InputError
 from metassl.evaluation.evaluate import Evaluation, evaluate_folder
 from metassl.evaluation.metrics import evaluate_case
-from volumes import write
+from volumes import segments, write
 
 ONE = (SegmentClass("one", 1, (1, 1, 1)),)
 TWO = (SegmentClass("one", 1, (1, 1, 1)), SegmentClass("two", 2, (2, 2, 2)))
@@ -147,10 +147,11 @@ def test_a_labelmap_goes_before_an_image_of_the_same_case(folders):
     assert [r.dice for r in evaluation.rows] == [1, 0.75] and evaluation.notes == ()
 
 
-def test_a_label_without_prediction_is_an_error(folders):
+def test_a_label_without_prediction_is_a_note(folders):
     (folders / "predictions" / "b_seg.nii.gz").unlink()
-    with pytest.raises(InputError, match=r"1 labels in .* have no prediction .*: b"):
-        evaluate_folder(folders / "predictions", folders / "labels")
+    evaluation = evaluate_folder(folders / "predictions", folders / "labels")
+    assert [(r.case, r.dice) for r in evaluation.rows] == [("a", 1)] and evaluation.failed == {}
+    assert evaluation.notes == ("Labels without a prediction: b.",)
 
 
 def test_no_match_names_what_is_there(folders):
@@ -161,9 +162,21 @@ def test_no_match_names_what_is_there(folders):
     assert "Predictions: a, b. Labels: other." in caught.value.hint
 
 
-def test_another_geometry_is_an_error_that_names_both(folders):
+def test_a_label_that_lies_elsewhere_does_not_stop_the_others(folders):
     write(folders / "predictions" / "b_seg.nii.gz", cube((4, 4, 4), (8, 8, 8), value=3), (1, 1, 2.5))
-    with pytest.raises(InputError, match=r"b_seg\.nii\.gz and .*b\.nii\.gz do not have the same size"):
+    evaluation = evaluate_folder(folders / "predictions", folders / "labels")
+    assert [r.case for r in evaluation.rows] == ["a"] and list(evaluation.failed) == ["b"]
+    assert "labels/b.nii.gz covers only a part of the image" in evaluation.failed["b"].replace("\\", "/")
+    assert any(note.startswith("b is not measured: ") for note in evaluation.notes)
+    evaluation.write(folders / "out")
+    stored = json.loads((folders / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert list(stored["failed"]) == ["b"]
+
+
+def test_nothing_that_can_be_measured_is_an_error(folders):
+    for name in "ab":
+        (folders / "predictions" / f"{name}_seg.nii.gz").write_bytes(b"junk")
+    with pytest.raises(InputError, match=r"No case can be measured\. .*a_seg\.nii\.gz cannot be read"):
         evaluate_folder(folders / "predictions", folders / "labels")
 
 
@@ -183,12 +196,131 @@ def test_files_instead_of_folders_are_refused(folders):
 def test_empty_labels_need_a_dataset(folders):
     for name in "ab":
         write(folders / "labels" / f"{name}.nii.gz", cube((0, 0, 0), (0, 0, 0)), (1, 1, 2))
+    assert [r.dice for r in evaluate_folder(folders / "predictions", folders / "labels").rows] == [0, 0]
+    for name in "ab":
+        write(folders / "predictions" / f"{name}_seg.nii.gz", cube((0, 0, 0), (0, 0, 0)), (1, 1, 2))
     with pytest.raises(InputError, match=r"All labels in .*labels are empty") as caught:
         evaluate_folder(folders / "predictions", folders / "labels")
     assert "dataset.json" in caught.value.hint
 
 
-def test_a_value_outside_the_classes_names_the_file(folders):
+@pytest.mark.parametrize("named", [False, True])
+def test_a_class_that_only_a_prediction_has_counts_as_an_error(folders, named):
     write(folders / "predictions" / "b_seg.nii.gz", cube((4, 4, 4), (8, 8, 8), value=7), (1, 1, 2))
-    with pytest.raises(InputError, match=r"b_seg\.nii\.gz has values outside the classes: 7"):
-        evaluate_folder(folders / "predictions", folders / "labels")
+    labels = folders / "labels"
+    if named:
+        cases = tuple(Case(n, (f"{n}.nrrd",), str(labels / f"{n}.nii.gz"), "ignored") for n in "ab")
+        Dataset("d", ("MR",), (SegmentClass("atrium", 3, (1, 1, 1)),), cases).save(folders / "dataset.json")
+        labels = folders / "dataset.json"
+    evaluation = evaluate_folder(folders / "predictions", labels)
+    known = "atrium" if named else "class 3"
+    assert [(r.case, r.name, r.dice) for r in evaluation.rows] == [
+        ("a", known, 1),
+        ("a", "class 7", 1),  # neither has it
+        ("b", known, 0),
+        ("b", "class 7", 0),
+    ]
+
+
+# ---- labels are read as training reads them
+
+
+@pytest.fixture
+def one(tmp_path):
+    """Makes a folder with one prediction, a cube of value 1 and one of value 2, 6 mm thick along each axis."""
+    drawn = cube((2, 2, 2), (8, 8, 8)) + cube((8, 8, 8), (14, 14, 14), value=2)
+    write(tmp_path / "predictions" / "a_seg.nii.gz", drawn, origin=(5, 6, 7))
+    return tmp_path
+
+
+def scores(folder, labels="labels"):
+    evaluation = evaluate_folder(folder / "predictions", folder / labels)
+    return {r.name: r.dice for r in evaluation.rows}, evaluation.notes
+
+
+def test_a_cropped_segmentation_is_padded(one):
+    metadata = segments(("one", 1), ("two", 2))
+    write(one / "labels" / "a.seg.nrrd", np.ones((6, 6, 6), np.uint8), origin=(7, 8, 9), metadata=metadata)
+    found, notes = scores(one)
+    assert found == {"one": 1, "two": 0}
+    assert notes == ("1 label(s) were brought onto the grid of the prediction: a.",)
+
+
+def test_a_label_on_a_finer_grid(one):
+    fine = np.kron(cube((2, 2, 2), (8, 8, 8)), np.ones((2, 2, 2), np.uint8))
+    write(one / "labels" / "a.nii.gz", fine, (0.5, 0.5, 0.5), (4.75, 5.75, 6.75))
+    assert scores(one)[0] == {"class 1": 1, "class 2": 0}
+
+
+def test_a_header_that_was_rounded(one):
+    write(one / "labels" / "a.nii.gz", cube((2, 2, 2), (8, 8, 8)), (1.0001, 1, 1), (5.004, 6, 7))
+    assert scores(one)[0] == {"class 1": 1, "class 2": 0}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_segments_and_predictions_are_compared_by_name(one, known):
+    """The label numbers its segments otherwise; only the file beside the prediction says what 1 and 2 are there."""
+    if known:
+        (one / "predictions" / "a.json").write_text(json.dumps({"model": "m", "classes": {"two": 1, "one": 2}}))
+    drawn = cube((2, 2, 2), (8, 8, 8)) + cube((8, 8, 8), (14, 14, 14), value=2)
+    metadata = segments(("two", 1), ("one", 2)) if known else segments(("one", 1), ("two", 2))
+    write(one / "labels" / "a.seg.nrrd", drawn, origin=(5, 6, 7), metadata=metadata)
+    assert scores(one)[0] == {"one": 1, "two": 1}
+
+
+def test_the_prediction_names_the_values_of_plain_labels(one):
+    (one / "predictions" / "a.json").write_text(json.dumps({"model": "m", "classes": {"liver": 1, "spleen": 2}}))
+    write(one / "labels" / "a.nii.gz", cube((2, 2, 2), (8, 8, 8)), origin=(5, 6, 7))
+    assert scores(one)[0] == {"liver": 1, "spleen": 0}
+
+
+def test_a_data_set_with_other_names_is_compared_by_value(one):
+    (one / "predictions" / "a.json").write_text(json.dumps({"model": "m", "classes": {"class 1": 1, "class 2": 2}}))
+    write(one / "labels" / "a.nii.gz", cube((2, 2, 2), (8, 8, 8)), origin=(5, 6, 7))
+    case = Case("a", ("a.nrrd",), str(one / "labels" / "a.nii.gz"), "labelled")
+    Dataset("d", ("MR",), TWO, (case,)).save(one / "dataset.json")
+    assert scores(one, "dataset.json")[0] == {"one": 1, "two": 0}
+
+
+def test_ignored_segments_and_mapped_values_do_not_count(one):
+    drawn = np.where(cube((2, 2, 2), (8, 8, 8)), 300, 0).astype(np.int16)
+    drawn[8:, 8:, 8:] = -1
+    write(one / "labels" / "a.nii.gz", drawn, origin=(5, 6, 7))
+    case = Case("a", ("a.nrrd",), str(one / "labels" / "a.nii.gz"), "labelled")
+    Dataset("d", ("MR",), TWO, (case,), -1, {300: 1}).save(one / "dataset.json")
+    assert scores(one, "dataset.json")[0] == {"one": 1, "two": 1}, "two lies in voxels that are ignored"
+
+
+def test_a_folder_with_images_and_labels_in_any_layout(one):
+    write(one / "data" / "a.nii.gz", cube((2, 2, 2), (8, 8, 8)), origin=(5, 6, 7))
+    write(one / "data" / "a_label.nii.gz", cube((2, 2, 2), (8, 8, 8)), origin=(5, 6, 7))
+    write(one / "raw" / "imagesTs" / "a_0000.nii.gz", cube((2, 2, 2), (8, 8, 8)), origin=(5, 6, 7))
+    write(one / "raw" / "labelsTs" / "a.nii.gz", cube((2, 2, 2), (8, 8, 8)), origin=(5, 6, 7))
+    (one / "raw" / "dataset.json").write_text('{"labels": {"background": 0, "11": 1}}')
+    assert scores(one, "data")[0] == {"class 1": 1, "class 2": 0}
+    assert scores(one, "raw")[0] == scores(one, "raw/dataset.json")[0] == {"11": 1, "class 2": 0}
+    assert scores(one, "raw/labelsTs")[0] == {"class 1": 1, "class 2": 0}
+
+
+def test_bad_files_cost_only_their_case(one):
+    for name in "bcdef":
+        write(one / "predictions" / f"{name}_seg.nii.gz", cube((2, 2, 2), (8, 8, 8)), origin=(5, 6, 7))
+    for name in "abcdef":
+        write(one / "labels" / f"{name}.nii.gz", cube((2, 2, 2), (8, 8, 8)), origin=(5, 6, 7))
+    (one / "labels" / "b.nii.gz").write_bytes(b"junk")
+    (one / "predictions" / "c_seg.nii.gz").write_bytes(b"junk")
+    write(one / "labels" / "d.nii.gz", 0.5 * cube((2, 2, 2), (8, 8, 8)), origin=(5, 6, 7))
+    write(one / "predictions" / "e_seg.nii.gz", np.arange(14**3, dtype=np.int16).reshape(14, 14, 14), origin=(5, 6, 7))
+    evaluation = evaluate_folder(one / "predictions", one / "labels")
+    assert {r.case for r in evaluation.rows} == {"a", "f"} and sorted(evaluation.failed) == ["b", "c", "d", "e"]
+    assert "it is no labelmap" in evaluation.failed["e"] and "not whole numbers" in evaluation.failed["d"]
+    assert len(evaluation.notes) <= 4
+
+
+def test_ids_are_those_of_predict(tmp_path):
+    write(tmp_path / "labels" / "summary.nii.gz", cube((2, 2, 2), (8, 8, 8)))
+    write(tmp_path / "labels" / "x" / "b_label.nii.gz", cube((2, 2, 2), (8, 8, 8)))
+    for name in ("summary-2", "x_b"):
+        write(tmp_path / "predictions" / f"{name}_seg.nii.gz", cube((2, 2, 2), (8, 8, 8)))
+    evaluation = evaluate_folder(tmp_path / "predictions", tmp_path / "labels")
+    assert [r.dice for r in evaluation.rows] == [1, 1] and evaluation.notes == ()

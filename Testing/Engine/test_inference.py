@@ -5,12 +5,14 @@ import pytest
 import SimpleITK as sitk
 import torch
 from metassl.data.dataset import SegmentClass
+from metassl.data.images import image_like, resample_onto
 from metassl.errors import OutOfMemoryError, Stopped
 from metassl.inference import volume as inference
 from metassl.inference.model import Model
 from metassl.inference.volume import _within_memory, largest_components, predict_labels, predict_volume
-from metassl.inference.windows import window_slices
+from metassl.inference.windows import SLAB_PLANES, blend_windows, window_slices
 from metassl.planning.plan import Intensity, NetworkPlan, Plan
+from metassl.planning.resampling import to_grid
 from metassl.ssl.methods import METHODS, Method, Predictions, build_method
 
 ROTATED = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, 1.0)
@@ -181,30 +183,67 @@ def test_mirrored_views_of_one_window_by_hand(monkeypatch):
     assert sitk.GetArrayFromImage(result.confidence) == pytest.approx(expected, abs=1e-5)
 
 
+def decided_as_a_whole(model, image):
+    """Label, region and confidence from whole probabilities, resampled with SimpleITK; and how sure the label is."""
+    array, grid = to_grid([image], model.plan)
+
+    def predict(images):
+        return torch.cat([logits.softmax(1) for logits in model.method.predict(images)], 1)
+
+    slabs = blend_windows(predict, torch.from_numpy(array), model.plan.patch, 0.5, torch.device("cpu"))
+    channels = torch.cat([slab.clone() for slab in slabs], 1).numpy()
+    images = [image_like(channel, grid) for channel in channels]
+    p, q = np.split(
+        np.stack([sitk.GetArrayFromImage(resample_onto(i, image, sitk.sitkLinear, extend=True)) for i in images]), 2
+    )
+    first, second = np.sort(q, 0)[:-3:-1]
+    region = 1 + 2 * (p.argmax(0) != q.argmax(0)) + (first <= 0.9)
+    sure = np.minimum(first - second, np.abs(first - 0.9)) > 1e-3
+    return q.argmax(0), region, first, sure & (np.abs(np.diff(np.sort(p, 0)[-2:], axis=0))[0] > 1e-3)
+
+
 @pytest.mark.parametrize(
-    ("spacing", "direction", "held"),
-    [((1.0, 1.0, 1.0), FLIPPED, False), ((1.0, 1.0, 1.0), PERMUTED, False), ((1.0, 1.0, 1.5), ROTATED, True)],
+    ("spacing", "direction"),
+    [
+        ((0.8, 1.1, 2.5), (1, 0, 0, 0, 1, 0, 0, 0, 1)),
+        ((0.8, 1.1, 2.5), FLIPPED),
+        ((0.8, 1.1, 2.5), PERMUTED),
+        ((2.3, 1.0, 0.4), ROTATED),
+        ((2.3, 1.0, 0.4), (0, 0.8, -0.6, 0, -0.6, -0.8, -1, 0, 0)),
+    ],
+    ids=["plain", "flipped", "permuted", "oblique", "oblique and permuted"],
+)
+def test_another_grid_gives_what_whole_probabilities_resampled_give(spacing, direction):
+    image, _ = volume(size=(22, 26, 30), spacing=spacing, direction=direction)
+    image = sitk.SmoothingRecursiveGaussian(image, 2.0)
+    model = model_of((1.2, 1.3, 1.0), shift=0.4, intensity=Intensity("ct", -1000.0, 1000.0, 50.0, 60.0))
+    result = predict_volume(model, [image])
+    label, region, confidence, sure = decided_as_a_whole(model, image)
+    assert sure.mean() > 0.95 and len(np.unique(label)) == 2 and len(np.unique(region)) == 4
+    assert np.array_equal(sitk.GetArrayFromImage(result.labelmap)[sure], np.array([0, 7, 9])[label][sure])
+    assert np.array_equal(sitk.GetArrayFromImage(result.regions)[sure], region[sure])
+    assert sitk.GetArrayFromImage(result.confidence) == pytest.approx(confidence, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "direction"),
+    [((1.0, 1.0, 1.0), FLIPPED), ((1.0, 1.0, 1.0), PERMUTED), ((1.0, 1.0, 1.5), ROTATED)],
     ids=["flipped", "permuted", "other spacing"],
 )
-def test_probabilities_of_the_whole_volume_are_held_only_for_resampling(monkeypatch, spacing, direction, held):
-    kept = []
-    half = inference._half
-    monkeypatch.setattr(inference, "_half", lambda slab: kept.append(slab.shape[1]) or half(slab))
-    image, _ = volume(spacing=spacing, direction=direction)
-    predict_volume(model_of(), [image])
-    assert bool(kept) == held
+def test_voxels_are_decided_before_later_windows_are_predicted(monkeypatch, spacing, direction):
+    done, decided = [], []
+    decide = inference.decide_voxels
 
+    def counted(slab, **options):
+        found = decide(slab, **options)
+        decided.append((len(done), len(found["label"])))
+        return found
 
-def test_half_precision_does_not_show():
-    image, _ = volume(spacing=(1.0, 1.0, 2.0))
-    model = model_of(shift=0.3, intensity=Intensity("ct", -1000.0, 1000.0, 50.0, 120.0))
-    found = predict_volume(model, [image])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "_half", lambda slab: {"half": slab})
-        exact = predict_volume(model, [image])
-    confidence, expected = (sitk.GetArrayFromImage(p.confidence) for p in (found, exact))
-    assert 0 < np.abs(confidence - expected).max() < 1e-3
-    assert (sitk.GetArrayFromImage(found.labelmap) == sitk.GetArrayFromImage(exact.labelmap)).mean() > 0.999
+    monkeypatch.setattr(inference, "decide_voxels", counted)
+    image, _ = volume(size=(40, 40, 40), spacing=spacing, direction=direction)
+    predict_volume(model_of(), [image], progress=lambda *counts: done.append(counts))
+    assert decided[0][0] <= len(done) // 4 + 1
+    assert max(planes for _, planes in decided) <= 2 * SLAB_PLANES and sum(planes for _, planes in decided) == 40
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.0, 1.5)])
@@ -286,6 +325,38 @@ def test_too_little_memory_everywhere_is_said(monkeypatch):
         predict_volume(model_of(), [volume()[0]])
     assert caught.value.exit_code == 3
     assert asked == [1]  # the CPU is not tried twice
+
+
+@pytest.mark.parametrize("step", ["to_grid", "oriented_grid", "onto_target", "largest_components", "_reordered"])
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("itk::ERROR: Failed to allocate memory for image.")])
+def test_a_lack_of_memory_at_any_step_is_said(monkeypatch, step, error):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(inference, step, refuse)
+    with pytest.raises(OutOfMemoryError, match="Not enough memory to segment") as caught:
+        predict_volume(model_of(), [volume()[0]], keep_largest=True)
+    assert "crop or downsample" in caught.value.hint
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.0, 1.0, 0.3)])
+def test_slabs_for_which_memory_is_short_are_decided_in_parts(monkeypatch, spacing):
+    image, _ = volume(spacing=spacing)
+    expected = predict_volume(model_of(), [image])
+    refused = []
+    decide = inference.decide_voxels
+
+    def narrow(slab, **options):
+        if len(slab[0]) > 2:
+            refused.append(len(slab[0]))
+            raise MemoryError
+        return decide(slab, **options)
+
+    monkeypatch.setattr(inference, "decide_voxels", narrow)
+    found = predict_volume(model_of(), [image])
+    assert refused
+    for one, other in zip((found.labelmap, found.regions, found.confidence), vars(expected).values()):
+        assert np.array_equal(sitk.GetArrayFromImage(one), sitk.GetArrayFromImage(other))
 
 
 def test_too_little_memory_on_a_gpu_falls_back_to_the_cpu():

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from metassl.data.checking import check_dataset
 from metassl.data.dataset import COLOURS, Dataset
+from metassl.data.labels import read_label
+from metassl.data.reading import read_images
 from metassl.errors import InputError
 from metassl.layouts.prepare import prepare
 from metassl.layouts.recognise import ACCEPTED, LAYOUTS, recognise_layout
@@ -320,13 +322,20 @@ def test_terminology_of_a_segment(tmp_path):
     assert prepare(tmp_path)[0].classes[0].terminology == "S~T^1^2"
 
 
-@pytest.mark.parametrize("second", [[("Liver", 2)], [("Tumour", 1)]])
-def test_segmentations_that_contradict_each_other(tmp_path, second):
+@pytest.mark.parametrize(
+    ("second", "classes", "drawn"),
+    [([("Liver", 2)], [("Liver", 1)], {2: 1}), ([("Tumour", 1)], [("Liver", 1), ("Tumour", 2)], {1: 2})],
+)
+def test_segments_are_read_by_name_whatever_their_values(tmp_path, second, classes, drawn):
     source = two_segmentations(tmp_path, [("Liver", 1)], second)
-    with pytest.raises(InputError, match="a class has one name and one value in all files") as error:
-        prepare(source)
-    assert "a.seg.nrrd has the segment 'Liver' with the value 1" in str(error.value)
-    assert re.search(r"b\.seg\.nrrd has '\w+' with the value \d", str(error.value))
+    (value,) = drawn
+    write(source / "b.seg.nrrd", label(value), metadata=segments(*second))
+    write(source / "a.seg.nrrd", label(1), metadata=segments(("Liver", 1)))
+    dataset, notes = prepare(source)
+    assert classes_of(dataset) == classes and len(notes) == 1
+    read = read_label(dataset.cases[1].label, dataset, read_images(dataset.cases[1])[0])
+    assert dataset.classes[read[0, 0, 0] - 1].value == drawn[value]
+    assert check_dataset(dataset).excluded == []
 
 
 def test_layers_with_equal_values_are_classes_of_their_own(tmp_path):

@@ -124,7 +124,7 @@ def test_ct_rule_is_measured_on_the_foreground_of_labelled_cases(tmp_path):
 
 def test_voxels_of_unlabelled_mr_cases_are_not_read(tmp_path, monkeypatch):
     dataset = dataset_of(tmp_path, [noise((12, 12, 12), n) for n in range(5)])
-    monkeypatch.setattr("metassl.planning.intensities.read_images", lambda case: pytest.fail(f"read {case.id}"))
+    monkeypatch.setattr("metassl.data.checking.read_images", lambda case, _: pytest.fail(f"read {case.id}"))
     assert make_plan(dataset, Job()).intensities == (Intensity("zscore"),)
 
 

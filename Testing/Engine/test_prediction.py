@@ -1,6 +1,10 @@
+import gzip
 import json
+import re
+import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +12,16 @@ import pytest
 import SimpleITK as sitk
 import torch
 from metassl.data.dataset import Case, Dataset, SegmentClass
-from metassl.errors import InputError, Stopped
+from metassl.data.images import same_geometry
+from metassl.errors import DiskError, InputError, OutOfMemoryError, Stopped
 from metassl.inference.model import load_model, save_model
 from metassl.inference.volume import VolumePrediction
 from metassl.job import Job
+from metassl.prediction import predict
 from metassl.prediction.cases import find_cases
 from metassl.prediction.measures import measure_prediction
 from metassl.prediction.predict import predict_files
+from metassl.prediction.writing import STEP, write_volumes
 from metassl.ssl.methods import build_method
 from volumes import write, write_dicom
 
@@ -90,6 +97,146 @@ def test_one_bad_input_does_not_stop_the_others(model_folder, tmp_path):
     assert json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["failed"] == ["b"]
 
 
+def header(path):
+    """Bits per voxel and slope of a .nii.gz file."""
+    content = gzip.decompress(path.read_bytes())
+    return struct.unpack("=h", content[72:74])[0], struct.unpack("=f", content[112:116])[0]
+
+
+def test_confidence_is_read_as_0_to_1_from_a_byte_per_voxel(model_folder, tmp_path):
+    source = image(tmp_path / "a.nii.gz")
+    model = load_model(model_folder)
+    found = {}
+    for exact in (False, True):
+        predict_files(model, [source], tmp_path / f"{exact}", exact_confidence=exact)
+        found[exact] = sitk.ReadImage(str(tmp_path / f"{exact}" / "a_confidence.nii.gz"))
+        assert found[exact].GetPixelID() == sitk.sitkFloat32
+        assert same_geometry(found[exact], sitk.ReadImage(str(source)), 1e-6)
+    assert header(tmp_path / "True" / "a_confidence.nii.gz")[0] == 32
+    assert header(tmp_path / "False" / "a_confidence.nii.gz") == (8, np.float32(STEP))
+    steps, exact = (sitk.GetArrayFromImage(found[key]) for key in (False, True))
+    assert len(np.unique(exact)) > 300  # so there was something to round
+    assert steps * 255 == pytest.approx(np.round(exact * 255), abs=1e-3)
+    whole = {p.name for folder in ("True", "False") for p in (tmp_path / folder).iterdir()}
+    assert whole == {"a_seg.nii.gz", "a_regions.nii.gz", "a_confidence.nii.gz", "a.json", "summary.json"}
+
+
+def test_steps_of_confidence_end_at_1_and_no_number_is_0(tmp_path):
+    image = sitk.GetImageFromArray(np.array([[[0, 0.5, 1], [0.0019, 0.002, np.nan]]], np.float32))
+    write_volumes(VolumePrediction(sitk.Cast(image, sitk.sitkUInt8), None, image), tmp_path, "a")
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "a_confidence.nii.gz")))
+    assert found.max() <= 1
+    assert found.ravel() == pytest.approx([0, 128 / 255, 1, 0, 1 / 255, 0], abs=1e-6)
+
+
+def test_a_case_is_written_while_the_next_one_is_segmented(model_folder, tmp_path, monkeypatch):
+    sources = [image(tmp_path / f"{name}.nrrd") for name in "ab"]
+    second, together = threading.Event(), []
+
+    def write(prediction, out, name, *options):
+        if name == "a":
+            together.append(second.wait(30))
+        write_volumes(prediction, out, name, *options)
+
+    monkeypatch.setattr("metassl.prediction.predict.write_volumes", write)
+    results = predict_files(
+        load_model(model_folder),
+        sources,
+        tmp_path / "out",
+        progress=lambda done, total, name: second.set() if name == "b" else None,
+    )
+    assert together == [True]
+    assert [result["case"] for result in results] == ["a", "b"]
+
+
+def test_a_file_that_cannot_be_written_ends_the_work_on_the_next_case(model_folder, tmp_path):
+    sources = [image(tmp_path / f"{name}.nrrd", size=(40, 40, 40) if name == "c" else (9, 10, 11)) for name in "abc"]
+    out = tmp_path / "out"
+    (out / "b_regions.nii.gz").mkdir(parents=True)
+    done = []
+    with pytest.raises(DiskError, match=r"Cannot write .*b_regions\.nii\.gz"):
+        predict_files(load_model(model_folder), sources, out, progress=lambda *p: done.append(p))
+    assert done[-1][0] < 3  # the last case was given up
+    assert {p.name for p in out.glob("*.json")} == {"a.json"}
+    assert not list(out.glob("c_*")) and not list(out.glob(".partial*"))
+
+
+def test_cases_that_do_not_fit_into_memory_do_not_stop_the_others(model_folder, tmp_path, monkeypatch):
+    sources = [image(tmp_path / f"{name}.nii.gz") for name in "abc"]
+    segment = predict.predict_volume
+
+    def refuse(model, images, **options):
+        if images[0].GetPixel(0, 0, 0) == large:
+            raise RuntimeError("itk::ERROR: Failed to allocate memory for image.")
+        return segment(model, images, **options)
+
+    image(sources[1], seed=1)
+    large = sitk.ReadImage(str(sources[1])).GetPixel(0, 0, 0)
+    monkeypatch.setattr(predict, "predict_volume", refuse)
+    said, out = [], tmp_path / "out"
+    with pytest.raises(
+        OutOfMemoryError, match=f"1 of 3 inputs .*: b. Not enough memory to segment {sources[1]}"
+    ) as caught:
+        predict_files(load_model(model_folder), sources, out, warn=said.append)
+    assert caught.value.exit_code == 3 and "crop or downsample" in caught.value.hint
+    assert any("b is left out: Not enough memory" in text and str(sources[1]) in text for text in said)
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert [case["case"] for case in summary["cases"]] == ["a", "c"] and summary["failed"] == ["b"]
+    assert {p.name for p in out.glob("*_seg.nii.gz")} == {"a_seg.nii.gz", "c_seg.nii.gz"}
+
+
+def test_too_little_memory_to_read_a_file_is_not_called_damage(model_folder, tmp_path, monkeypatch):
+    source = image(tmp_path / "a.nii.gz")
+
+    def refuse(reader):
+        raise RuntimeError("itk::ERROR: Image(0x1): Failed to allocate memory for image.")
+
+    monkeypatch.setattr(sitk.ImageFileReader, "Execute", refuse)
+    with pytest.raises(OutOfMemoryError, match=re.escape(str(source))):
+        predict_files(load_model(model_folder), [source], tmp_path / "out")
+
+
+def test_what_does_not_fit_beside_the_writing_of_another_case_is_tried_again_alone(model_folder, tmp_path, monkeypatch):
+    sources = [image(tmp_path / f"{name}.nii.gz") for name in "ab"]
+    segment, calls = predict.predict_volume, []
+
+    def tight(*arguments, **options):
+        calls.append((tmp_path / "out" / "a.json").exists())
+        if len(calls) == 2:
+            raise MemoryError
+        return segment(*arguments, **options)
+
+    monkeypatch.setattr(predict, "predict_volume", tight)
+    results = predict_files(load_model(model_folder), sources, tmp_path / "out")
+    assert len(calls) == 3 and calls[2]  # a was written before b was tried again
+    assert [result["case"] for result in results] == ["a", "b"]
+
+
+@pytest.mark.parametrize("refusals", [1, 2])
+def test_what_cannot_be_written_for_lack_of_memory_is_tried_again_and_then_left_out(
+    model_folder, tmp_path, monkeypatch, refusals
+):
+    sources = [image(tmp_path / f"{name}.nii.gz") for name in "ab"]
+    tried = []
+
+    def tight(prediction, out, name, *options):
+        tried.append(name)
+        if name == "a" and len(tried) <= refusals:
+            raise MemoryError
+        write_volumes(prediction, out, name, *options)
+
+    monkeypatch.setattr(predict, "write_volumes", tight)
+    out, model = tmp_path / "out", load_model(model_folder)
+    if refusals == 1:
+        predict_files(model, sources, out)
+    else:
+        with pytest.raises(OutOfMemoryError, match=re.escape(str(sources[0]))):
+            predict_files(model, sources, out)
+    assert tried == ["a", "a", "b"]
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert [case["case"] for case in summary["cases"]] == (["a", "b"] if refusals == 1 else ["b"])
+
+
 def test_outputs_can_be_left_out(model_folder, tmp_path):
     source = image(tmp_path / "a.nrrd")
     (result,) = predict_files(load_model(model_folder), [source], tmp_path / "out", regions=False, confidence=False)
@@ -109,8 +256,15 @@ def test_progress_runs_over_all_cases(model_folder, tmp_path):
 def test_stop_keeps_finished_cases(model_folder, tmp_path):
     sources = [image(tmp_path / f"{name}.nrrd") for name in "ab"]
     finished = tmp_path / "out" / "a.json"
+    at_hand = []
     with pytest.raises(Stopped):
-        predict_files(load_model(model_folder), sources, tmp_path / "out", should_stop=finished.exists)
+        predict_files(
+            load_model(model_folder),
+            sources,
+            tmp_path / "out",
+            progress=lambda done, total, name: at_hand.append(name),
+            should_stop=lambda: "b" in at_hand,
+        )
     assert finished.exists() and not (tmp_path / "out" / "b_seg.nii.gz").exists()
 
 

@@ -1,10 +1,12 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from metassl.data import pool
 from metassl.data.dataset import IGNORE, Case, Dataset, SegmentClass
 from metassl.data.images import volume_header
 from metassl.errors import DiskError, InputError, Stopped
-from metassl.planning import cache
 from metassl.planning.cache import build_cache
 from metassl.planning.intensities import normalise_intensities
 from metassl.planning.plan import Intensity, NetworkPlan, Plan
@@ -64,6 +66,20 @@ def test_air_around_the_patient_does_not_count():
     padded[:20] = array
     assert np.allclose(normalise_intensities(padded, ZSCORE)[:20], normalise_intensities(array, ZSCORE), atol=1e-4)
     assert normalise_intensities(padded, ZSCORE)[30, 0, 0] < -3
+
+
+@pytest.mark.parametrize("air", [0, 60])
+@pytest.mark.parametrize("rule", [ZSCORE, Intensity("ct", -100.0, 300.0, 50.0, 25.0)], ids=["zscore", "ct"])
+def test_normalising_holds_one_copy_at_a_time(rule, air):
+    array = np.random.default_rng(0).normal(300, 50, (160, 160, 160)).astype(np.float32)
+    array[:air] = 0
+    before = array.copy()
+    tracemalloc.start()
+    normalise_intensities(array, rule)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.array_equal(array, before)
+    assert peak < 2 * array.nbytes
 
 
 def test_ct_is_clipped_and_standardised_by_the_plan():
@@ -236,9 +252,9 @@ def test_a_folder_that_cannot_be_made_is_named(dataset, tmp_path):
 
 def test_large_cases_are_done_one_at_a_time(dataset, tmp_path, monkeypatch):
     seen = []
-    pool = cache.ThreadPoolExecutor
-    monkeypatch.setattr(cache, "ThreadPoolExecutor", lambda workers: seen.append(workers) or pool(workers))
-    monkeypatch.setattr(cache, "VOXELS_IN_FLIGHT", 10)
+    executor = pool.ThreadPoolExecutor
+    monkeypatch.setattr(pool, "ThreadPoolExecutor", lambda workers: seen.append(workers) or executor(workers))
+    monkeypatch.setattr(pool, "VOXELS_IN_FLIGHT", 10)
     build_cache(dataset, plan_of(), tmp_path / "cache")
     assert seen == [1]
 
@@ -249,5 +265,5 @@ def test_header_of_a_dicom_series_needs_no_voxels(tmp_path, monkeypatch):
     header = volume_header(folder)
     assert (header.size, header.spacing) == ((5, 6, 7), (2.0, 1.0, 1.0))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"empty holds no DICOM series"):
+    with pytest.raises(InputError, match=r"empty holds 0 DICOM series, expected one"):
         volume_header(tmp_path / "empty")

@@ -1,18 +1,18 @@
 """What the two predictions mean for a person, by hand on a few voxels."""
 
 from io import BytesIO
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from metassl.inference.volume import VolumePrediction
+from metassl.review.agreement import agreement_of, class_agreement
 from metassl.review.audit import softmin_score
-from metassl.review.calibration import Calibration, fit_calibration
 from metassl.review.charts import line_chart
 from metassl.review.document import document, paragraph, table
 from metassl.review.pictures import GAP, PANEL, case_picture
 from metassl.review.places import doubt_of, find_places, places_of_prediction
-from metassl.review.quality import measure_quality
 from metassl.review.ranking import expected_gains, order_by_gain
 from metassl.review.typical import cheap_features, distances_between, typical_order
 from PIL import Image
@@ -25,38 +25,23 @@ def prediction_of(label, other, regions, confidence):
     return VolumePrediction(*(sitk.GetImageFromArray(a.reshape(1, 1, -1) if a.ndim == 1 else a) for a in arrays))
 
 
-def test_quality_by_hand():
+def test_agreement_by_hand():
     prediction = prediction_of([1, 1, 1, 0], [1, 1, 0, 1], [1, 2, 3, 4], [0.9, 0.6, 0.8, 0.7])
-    ball, rim = measure_quality(prediction, (BALL, RIM))
-    assert ball.agreement == pytest.approx(2 * 2 / (3 + 3))
-    assert ball.discrepant == pytest.approx(1 / 3) and ball.suspicious == pytest.approx(1 / 3)
-    # 0.9 + 0.6 + 0.8 voxels of the three are right, and 0.3 are expected where the other prediction has the class
-    assert ball.soft_dice == pytest.approx(2 * 2.3 / (3 + 2.3 + 0.3))
-    assert set(rim.to_dict().values()) == {None}
+    assert class_agreement(prediction, (BALL, RIM)) == {"ball": pytest.approx(2 * 2 / (3 + 3)), "rim": None}
 
 
 def test_a_class_that_only_the_other_prediction_has_is_contradicted_wholly():
     prediction = prediction_of([0, 0, 0], [0, 1, 1], [1, 4, 4], [0.9, 0.6, 0.6])
-    (ball,) = measure_quality(prediction, (BALL,))
-    assert ball.agreement == 0 and ball.soft_dice is None
+    assert class_agreement(prediction, (BALL,)) == {"ball": 0}
 
 
-def test_few_hold_out_cases_correct_the_level_only():
-    found = fit_calibration([{"ball": 0.9}, {"ball": 0.8}], [{"ball": 0.7}, {"ball": 0.6}])
-    assert found.lines == {"ball": (1.0, -0.2)} and found.cases == 2 and found.error == pytest.approx(0)
-    assert found("ball", 0.5) == pytest.approx(0.3) and found("ball", 0.1) == 0 and found("other", 0.5) == 0.5
-    assert Calibration.from_dict(found.to_dict()) == found
-
-
-def test_more_of_them_correct_the_slope():
-    said = [0.7, 0.75, 0.8, 0.85, 0.9]
-    found = fit_calibration([{"ball": x} for x in said], [{"ball": 2 * x - 1} for x in said])
-    assert found.lines["ball"] == pytest.approx((2, -1)) and found("ball", 0.8) == pytest.approx(0.6)
-
-
-def test_without_a_case_in_which_the_class_was_found_nothing_is_calibrated():
-    assert fit_calibration([], []) is None
-    assert fit_calibration([{"ball": None}], [{"ball": 0.0}]) is None
+def test_agreement_is_compared_with_that_on_the_hold_out_cases():
+    prediction = prediction_of([1, 1, 1, 0], [1, 1, 0, 1], [1, 2, 3, 4], [0.9, 0.6, 0.8, 0.7])
+    known = {"mean": 0.6667, "classes": {"ball": 0.6667, "rim": None}}
+    model = SimpleNamespace(classes=(BALL, RIM), hold_out_agreement=(0.5, 0.6, 0.9))
+    assert agreement_of(model, prediction) == {**known, "hold_out_cases": 3, "agree_less": 2}
+    model.hold_out_agreement = ()
+    assert agreement_of(model, prediction) == {**known, "hold_out_cases": 0, "agree_less": None}
 
 
 def scene(*spots):

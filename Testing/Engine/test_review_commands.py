@@ -39,14 +39,30 @@ def voxels(path):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
-def test_training_calibrates_and_a_result_says_how_good_it_is_likely_to_be(trained, tmp_path):
-    assert metassl("predict", trained / "run", trained / "image3.nii.gz", "--out", tmp_path) == 0
-    expected = read(tmp_path / "image3.json")["expected_dice"]
-    found, truth = voxels(tmp_path / "image3_seg.nii.gz"), voxels(trained / "label3.nii.gz")
-    dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
-    assert expected["calibrated_on"] == 3 and abs(expected["classes"]["ball"] - dice) < 0.1
-    assert expected["mean"] == expected["classes"]["ball"] and expected["error"] < 0.2
-    assert set(expected["measures"]["ball"]) == {"agreement", "soft_dice", "discrepant", "suspicious"}
+def test_a_result_says_on_how_many_hold_out_cases_the_predictions_agree_less(trained, tmp_path):
+    metadata = read(trained / "run" / "model" / "configs" / "metadata.json")
+    known = metadata["metassl"]["hold_out_agreement"]
+    assert len(known) == 3 and all(0 < value <= 1 for value in known)
+    assert (
+        metassl("predict", trained / "run", trained / "image3.nii.gz", trained / "image4.nii.gz", "--out", tmp_path)
+        == 0
+    )
+    found = [read(tmp_path / f"image{n}.json")["agreement"] for n in (3, 4)]
+    for agreement in found:
+        assert agreement["hold_out_cases"] == 3 and agreement["mean"] == agreement["classes"]["ball"]
+        assert agreement["agree_less"] == sum(value < agreement["mean"] for value in known)
+    assert found[1]["mean"] in known  # image4 is of a hold-out case
+
+
+@pytest.mark.parametrize("damage", [[0.9, 1.5], "0.9", [None]])
+def test_a_damaged_agreement_is_refused_with_words(trained, tmp_path, capsys, damage):
+    shutil.copytree(trained / "run" / "model", tmp_path / "model")
+    file = tmp_path / "model" / "configs" / "metadata.json"
+    metadata = read(file)
+    metadata["metassl"]["hold_out_agreement"] = damage
+    file.write_text(json.dumps(metadata), encoding="utf-8")
+    assert metassl("predict", tmp_path / "model", trained / "image3.nii.gz", "--out", tmp_path / "out") == 2
+    assert "hold_out_agreement" in capsys.readouterr().err
 
 
 def test_a_result_names_places_inside_the_volume(trained, tmp_path):
@@ -62,7 +78,7 @@ def test_a_result_names_places_inside_the_volume(trained, tmp_path):
 
 def test_without_regions_nothing_is_said_of_the_quality(trained, tmp_path):
     assert metassl("predict", trained / "run", trained / "image3.nii.gz", "--out", tmp_path, "--no-regions") == 0
-    assert not {"expected_dice", "places"} & set(read(tmp_path / "image3.json"))
+    assert not {"agreement", "places"} & set(read(tmp_path / "image3.json"))
 
 
 def test_rank_lets_a_copy_of_an_annotated_case_wait(trained, tmp_path, capsys):
@@ -74,9 +90,9 @@ def test_rank_lets_a_copy_of_an_annotated_case_wait(trained, tmp_path, capsys):
     with open(tmp_path / "rank.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["rank"] for row in rows] == ["1", "2", "3"] and rows[-1]["case"] == "copy"
-    assert float(rows[-1]["novelty"]) == pytest.approx(0, abs=1e-3) and 0 < float(rows[0]["expected_dice ball"]) <= 1
+    assert float(rows[-1]["novelty"]) == pytest.approx(0, abs=1e-3) and 0 < float(rows[0]["agreement ball"]) <= 1
     lines = capsys.readouterr().out.splitlines()
-    assert "expected Dice" in lines[0] and [line.split()[1] for line in lines[1:]] == [row["case"] for row in rows]
+    assert "agreement" in lines[0] and [line.split()[1] for line in lines[1:]] == [row["case"] for row in rows]
 
 
 def test_rank_without_a_model_starts_with_typical_cases(trained, tmp_path):
@@ -124,7 +140,7 @@ def test_the_report_of_a_run_without_hold_out_cases(tmp_path):
     assert metassl("train", tmp_path / "dataset.json", "--out", tmp_path / "run", *options) == 0
     assert metassl("report", tmp_path / "run") == 0
     text = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    assert "no hold-out case calibrates it" in text and "Dice of the hold-out cases" not in text
+    assert "Dice of the hold-out cases" not in text
     assert "data:image/png;base64," in text
 
 

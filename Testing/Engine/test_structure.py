@@ -14,7 +14,7 @@ import pytest
 ENGINE = Path(metassl.__file__).parent
 REPOSITORY = Path(__file__).parents[2]
 ORDER = (
-    {"errors", "events", "files", "devices", "distributed", "job", "regions"},
+    {"errors", "events", "files", "validation", "devices", "distributed", "job", "regions"},
     {"data"},
     {"layouts"},
     {"planning"},

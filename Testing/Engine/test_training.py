@@ -138,7 +138,9 @@ def test_command_with_events_tells_everything(dataset, tmp_path):
     assert {"checking", "preprocessing", "training"} <= phases
 
 
-@pytest.mark.parametrize("how", ["line", "end of input", "interrupt"])
+@pytest.mark.parametrize(
+    "how", ["line", "end of input", "interrupt", pytest.param("terminate", marks=pytest.mark.slow)]
+)
 def test_a_stop_saves_and_resume_goes_on(how, dataset, tmp_path):
     run = tmp_path / "run"
     process = start("train", dataset, "--out", run, "--iterations", 100000, *FAST, "--events", stdin=subprocess.PIPE)
@@ -149,7 +151,7 @@ def test_a_stop_saves_and_resume_goes_on(how, dataset, tmp_path):
     elif how == "end of input":
         process.stdin.close()
     else:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT if how == "interrupt" else signal.SIGTERM)
     done = wait_for(process, "done")
     assert process.wait(30) == 130
     assert done["stopped"] and done["iterations"] >= 1
@@ -237,7 +239,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(dataset, tmp_path, monkeyp
 
 
 def test_the_total_loss_weighs_its_parts(dataset, tmp_path, monkeypatch):
-    settings = {"iterations": 4, "ramp": 0.0, "consistency": 0.5}
+    settings = {"iterations": 4, "warm_up": 0.0, "ramp": 0.0, "consistency": 0.5}
     run = started_run(dataset, tmp_path / "run", method="cps", precision="fp32", **settings)
     totals, compute = [], Objective.forward
 
@@ -337,10 +339,10 @@ def test_a_stop_is_heard_while_the_disk_hangs(dataset, tmp_path, monkeypatch):
 def test_a_checkpoint_that_cannot_be_written_on_the_way_does_not_end_the_run(dataset, tmp_path, monkeypatch):
     failures = iter([True, True])
 
-    def full(path, content):
+    def full(path, *rest):
         if next(failures, False):
             raise DiskError(f"Cannot write {path}: no space.")
-        save_checkpoint(path, content)
+        save_checkpoint(path, *rest)
 
     monkeypatch.setattr("metassl.training.trainer.save_checkpoint", full)
     monkeypatch.setattr("metassl.training.trainer.CHECKPOINT_SECONDS", -1)

@@ -26,12 +26,14 @@ def cases(node):
     return CaseList(node)
 
 
-def datasetFile(folder, name="d.json", classes=(("liver", 2),), cases=("a", "b"), channels=("MR",), ignore=None):
+def datasetFile(
+    folder, name="d.json", classes=(("liver", 2),), cases=("a", "b"), channels=("MR",), ignore=None, values=()
+):
     found = tuple(SegmentClass(n, v, (1, 2, 3)) for n, v in classes)
     rows = tuple(
         Case(c, tuple(f"/x/{c}{n}.nii" for n in range(len(channels))), f"/x/{c}_l.nii", "labelled") for c in cases
     )
-    Dataset(name, channels, found, rows, ignore).save(folder / name)
+    Dataset(name, channels, found, rows, ignore, label_values=dict(values)).save(folder / name)
     return folder / name
 
 
@@ -197,6 +199,7 @@ HOSTILE = [
     listed(classes=[{**CLASS, "name": ["liver"]}]), listed(classes=[CLASS, {**CLASS, "value": 2}]),
     listed(classes=[CLASS, {**CLASS, "name": "b"}]), listed(classes=[CLASS], ignoreValue=1),
     listed(ignoreValue={}), listed(ROW, ignoreValue=[255]),
+    listed(labelValues=5), listed(labelValues={"x": 1}), listed(labelValues={"300": "1"}),
 ]  # fmt: skip
 
 
@@ -300,6 +303,25 @@ def test_voxels_to_ignore_are_no_class(cases, tmp_path):
     assert len(cases) == 2
 
 
+def test_what_other_values_in_label_files_mean_reaches_the_engine(cases, node, tmp_path):
+    cases.addDataset(datasetFile(tmp_path, values={300: 2, 5: 0}))
+    with pytest.raises(InputError, match="another meaning"):
+        cases.addDataset(datasetFile(tmp_path, "f.json", cases=("c",), values={300: 0}))
+    with pytest.raises(InputError, match="another meaning"):
+        cases.addDataset(datasetFile(tmp_path, "g.json", classes=(("spleen", 5),), cases=("c",)))
+    with pytest.raises(InputError, match="another meaning"):
+        cases.addDataset(datasetFile(tmp_path, "h.json", classes=(("spleen", 1),), cases=("c",), values={2: 1}))
+    cases.addDataset(datasetFile(tmp_path, "i.json", cases=("c",), values={-1: 0}))
+    volume = volumeNode(name="one")
+    cases.addNodes(volume, segmentationNode(volume, **masks(0, 1, 2, 3)))
+    assert [c["value"] for c in cases.classes] == [2, 1, 3, 4, 6], "5 means background in label files"
+    assert (
+        CaseList(node).labelValues == exported(CaseList(node), tmp_path / "out").label_values == {300: 2, 5: 0, -1: 0}
+    )
+    cases.clear()
+    assert CaseList(node).labelValues == {}
+
+
 def test_segments_without_a_name_are_a_class_all_the_same(cases, node, tmp_path):
     volume = volumeNode(name="one")
     drawn = segmentationNode(volume, **masks(0))
@@ -311,14 +333,14 @@ def test_segments_without_a_name_are_a_class_all_the_same(cases, node, tmp_path)
 def test_too_many_segments_are_refused_before_anything_changes(cases):
     volume = volumeNode(name="one")
     drawn = segmentationNode(volume)
-    for n in range(256):
+    for n in range(255):
         drawn.GetSegmentation().AddEmptySegment(f"s{n}", f"s{n}")
     with pytest.raises(InputError, match="too many segments"):
         cases.addNodes(volume, drawn)
     assert len(cases) == 0 and cases.classes == [] and cases.node.GetNodeReference("caseVolume1") is None
     drawn.GetSegmentation().RemoveSegment("s0")
     cases.addNodes(volume, drawn)
-    assert sorted(c["value"] for c in cases.classes) == list(range(1, 256))
+    assert sorted(c["value"] for c in cases.classes) == list(range(1, 255)), "255 is the mark of ignored voxels"
 
 
 def test_terminology_and_colour_of_segments_become_the_classes(cases, tmp_path):
@@ -351,8 +373,8 @@ def test_an_export_that_breaks_in_an_unforeseen_way_is_told(cases, tmp_path):
     """Called by a timer, it would otherwise leave the panel waiting for ever."""
 
     class Broken(CaseExporter):
-        def exportVolume(self, volumeNode, path):
-            super().exportVolume(volumeNode, path)
+        def volumePieces(self, volumeNode, path):
+            yield from super().volumePieces(volumeNode, path)
             raise MemoryError("none left")
 
     cases.addNodes(volumeNode(name="one"))

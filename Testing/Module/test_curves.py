@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import slicer
+import vtk
 from MetaSSLSegmentLib.Scene.TrainingCurves import CURVES, TrainingCurves
 
 
@@ -39,6 +40,14 @@ def test_points_reach_the_table_and_the_chart(curves):
     assert column("regions", "UC") == [90, 80]
     assert shownSeries(curves.chartNode("losses")) == ["total", "supervised"]
     assert curves.hasPoints("regions") and not curves.hasPoints("hold-out")
+
+
+def test_charts_are_brought_up_to_date_one_by_one_and_in_turn(curves):
+    curves.add({"event": "hold-out", "iteration": 5, "mean_dice": 0.5, "dice": {}})
+    for step in range(1, 5):
+        curves.add(metrics(step, {"UC": 0.9}, total=2.0))
+        curves.flushOne()
+    assert len(owned("vtkMRMLTableNode")) == 3, "none waits for ever while others have news"
 
 
 def test_curves_that_begin_later_or_pause_have_gaps(curves):
@@ -135,3 +144,97 @@ def test_curves_of_a_loaded_scene_are_used_again(curves, tmp_path):
     assert shownSeries(chart) == ["UC", "DS"]
     assert chart.GetNthPlotSeriesNode(1).GetTableNode() is slicer.util.getNode("MetaSSL regions")
     assert column("regions", "DS") == [75]
+
+
+# In the plot view
+
+
+@pytest.fixture
+def plot(curves):
+    """The loss chart is shown; (range of the steps, range of the losses) that can be seen."""
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
+    curves.show("losses")
+    chart = curves.chartNode("losses")
+    yield lambda: (chart.GetXAxisRange(), chart.GetYAxisRange())
+    slicer.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
+
+
+def test_the_plot_view_follows_the_points(curves, plot):
+    assert slicer.app.layoutManager().plotViewCount == 1
+    for step, loss in ((1, 0.94), (2, 1.06), (30, 50.0)):
+        curves.add(metrics(step, total=loss))
+        curves.flush()
+    assert plot() == ((1, 30), (0.94, 50))
+    curves.clear()
+    curves.add(metrics(1, total=3.0))
+    curves.add(metrics(2, total=2.0))
+    curves.flush()
+    assert plot() == ((1, 2), (2, 3)), "the next training begins anew"
+
+
+def test_a_person_who_zoomed_in_is_left_alone_until_all_points_can_be_seen_again(curves, plot):
+    chart = curves.chartNode("losses")
+    for step in (10, 20):
+        curves.add(metrics(step, total=float(step)))
+    curves.flush()
+    chart.SetXAxisRange(12, 15)
+    curves.add(metrics(30, total=30.0))
+    curves.flush()
+    assert plot()[0] == (12, 15)
+    chart.SetXAxisRange(0, 40)
+    curves.add(metrics(50, total=50.0))
+    curves.flush()
+    assert plot() == ((10, 50), (10, 50))
+    chart.SetYAxisRangeAuto(False)
+    curves.add(metrics(60, total=60.0))
+    curves.flush()
+    assert plot() == ((10, 50), (10, 50))
+
+
+def test_a_chart_that_nobody_sees_is_fitted_when_it_is_shown(curves, plot):
+    for step in (10, 20, 30):
+        curves.add(metrics(step, {"UC": step / 100}))
+        curves.flush()
+    curves.show("regions")
+    assert curves.chartNode("regions").GetXAxisRange() == (10, 30)
+
+
+def test_without_a_main_window_there_is_no_plot_view(curves, monkeypatch):
+    monkeypatch.setattr(slicer.app, "layoutManager", lambda: None)
+    curves.add(metrics(1, total=1.0))
+    curves.flush()
+    assert column("losses", "total") == [1.0]
+
+
+def test_series_are_complete_when_they_enter_the_scene(curves):
+    """A plot view, which looks at them at once, would log warnings."""
+    seen = []
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onAdded(caller, event, node):
+        if node.IsA("vtkMRMLPlotSeriesNode"):
+            table = node.GetTableNode().GetTable()
+            seen.append(all(table.GetColumnByName(n) for n in (node.GetXColumnName(), node.GetYColumnName())))
+
+    tag = slicer.mrmlScene.AddObserver(slicer.mrmlScene.NodeAddedEvent, onAdded)
+    curves.add(metrics(1, {"UC": 0.5}, total=1.0, unlabelled=2.0))
+    curves.flush()
+    slicer.mrmlScene.RemoveObserver(tag)
+    assert seen == [True, True, True]
+
+
+def test_curves_go_before_their_columns(curves):
+    curves.add(metrics(1, total=1.0, unlabelled=2.0))
+    curves.flush()
+    table = slicer.util.getNode("MetaSSL losses")
+    missing = []
+
+    def onModified(caller, event):
+        names = [series.GetYColumnName() for series in owned("vtkMRMLPlotSeriesNode")]
+        missing.extend(name for name in names if table.GetTable().GetColumnByName(name) is None)
+
+    table.AddObserver("ModifiedEvent", onModified)
+    curves.clear()
+    curves.add(metrics(1, total=1.0))
+    curves.flush()
+    assert missing == [] and shownSeries(curves.chartNode("losses")) == ["total"]

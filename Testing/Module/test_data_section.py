@@ -38,6 +38,9 @@ class FakeEngine:
     def stop(self, graceSeconds):
         self.stopped = True
 
+    def abandon(self):
+        self.stopped, self.listener = True, None
+
 
 class FakeLogic:
     def __init__(self):
@@ -47,6 +50,7 @@ class FakeLogic:
         self.claimed = ""
         self.section = None
         self.tellings = 0
+        self.isInFront = True
 
     def busy(self):
         return self.claimed
@@ -54,7 +58,7 @@ class FakeLogic:
     def notReady(self):
         return ""
 
-    def claim(self, reason):
+    def claim(self, reason, task):
         self.claimed = reason
         self.tellSections()
 
@@ -137,17 +141,17 @@ def test_a_folder_with_a_data_set_of_ours_is_taken_and_checked(section, engine, 
     assert command[0] == "check" and Dataset.load(command[1]).name == "d"
     assert column(section.ui.caseTable, 0) == ["case 0", "case 1"]
     assert column(section.ui.caseTable, 1) == ["labelled", "unlabelled"]
-    assert not section.ui.checkButton.enabled and section.ui.cancelDataButton.enabled
+    assert not section.ui.checkButton.enabled and section.ui.cancelButton.enabled
     engine.listener.progress("checking", 0.5, None, "case 1")
-    assert "checking: 50 %" in section.ui.dataStatus.text
+    assert "checking: 50 %" in section.ui.workText.text
     problem = {"case_id": "case 1", "severity": "warning", "message": "Odd.", "remedy": "Look."}
     measured = {"case 0": {"size": [6, 5, 4], "spacing": [1, 1, 2.5], "labels": [3, 7]}}
     engine.listener.event({"event": "report", "problems": [problem], "measured": measured})
     engine.listener.done({"event": "done"})
-    assert column(section.ui.caseTable, 2)[0] == "6 x 5 x 4" and column(section.ui.caseTable, 4)[0] == "nucleus, tract"
-    assert column(section.ui.caseTable, 5) == ["ready", "Odd. Look."]
+    assert column(section.ui.caseTable, 3)[0] == "6 x 5 x 4" and column(section.ui.caseTable, 5)[0] == "nucleus, tract"
+    assert column(section.ui.caseTable, 2) == ["ready", "Odd. Look."]
     assert "0 cannot be used and 1 need a look" in section.ui.dataStatus.text
-    assert section.ui.checkButton.enabled and not section.ui.cancelDataButton.enabled
+    assert section.ui.checkButton.enabled and section.ui.cancelButton.isHidden()
     assert not section.logic.claimed and not tmp_path.joinpath(command[1]).exists()
 
 
@@ -158,6 +162,15 @@ def test_a_check_says_what_makes_training_impossible(section, engine, tmp_path):
     engine.listener.done({"event": "done"})
     assert section.ui.dataStatus.text == "No labelled case can be used. Add one."
     assert "color" in section.ui.dataStatus.styleSheet
+
+
+def test_a_remark_about_the_data_set_is_no_obstacle(section, engine, tmp_path):
+    added(section, dataset(tmp_path / "d"))
+    remark = {"case_id": None, "severity": "warning", "message": "A class is missing.", "remedy": "Annotate it."}
+    engine.listener.event({"event": "report", "problems": [remark], "measured": {}})
+    engine.listener.done({"event": "done"})
+    assert section.ui.dataStatus.text.endswith("all can be used.\nA class is missing. Annotate it.")
+    assert "color" not in section.ui.dataStatus.styleSheet
 
 
 def test_a_check_that_fails_is_told_and_leaves_no_folder(section, engine, tmp_path):
@@ -180,14 +193,14 @@ def test_another_folder_is_prepared_by_the_engine(section, engine, tmp_path):
 
 def test_cancel_asks_the_engine_or_ends_the_export(section, engine, tmp_path):
     added(section, dataset(tmp_path / "d"))
-    click(section.ui.cancelDataButton)
+    click(section.ui.cancelButton)
     assert engine.stopped
     engine.listener.cancelled(None)
     assert section.ui.dataStatus.text == "Stopped." and not section.logic.claimed
     section.cases.addNodes(volumeNode())
     section.refresh()
     click(section.ui.checkButton)
-    click(section.ui.cancelDataButton)
+    click(section.ui.cancelButton)
     processEvents(50)
     assert len(engine.commands) == 1 and not section.logic.claimed
 
@@ -250,6 +263,8 @@ def test_a_thousand_cases_fill_the_table_quickly(section, tmp_path):
     assert section.ui.caseTable.rowCount == 1000 and len(section.caseTable.selected()) == 1000
     assert filled - begin < 1 and changed - filled < 3, f"{filled - begin:.2f} s, {changed - filled:.2f} s"
     assert section.logic.tellings - before < 5
+    waitUntil(lambda: section.ui.caseTable.item(999, 0) is not None, 5, "the rest of the table")
+    assert column(section.ui.caseTable, 0)[-1] == "case 999" and len(section.caseTable.selected()) == 1000
 
 
 def test_roles_of_selected_cases_change_and_stay_selected(section, tmp_path):

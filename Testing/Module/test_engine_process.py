@@ -570,14 +570,15 @@ def test_the_grace_period_of_one_command_does_not_end_the_next(fake):
 
 def test_many_commands_leave_no_process_timer_or_callback(fake):
     engine, recorders = fake("say('done')"), []
+    before = {id(thing) for thing in gc.get_objects()}
     for _n in range(20):
         recorder = run(engine)
         recorders.append(weakref.ref(recorder))
     del recorder
     processEvents(50)
     gc.collect()
-    left = [thing for thing in gc.get_objects() if isinstance(thing, qt.QProcess | qt.QTimer) and _belongs(thing)]
-    assert left == []
+    new = [thing for thing in gc.get_objects() if id(thing) not in before]
+    assert [thing for thing in new if isinstance(thing, qt.QProcess | qt.QTimer) and _belongs(thing)] == []
     assert [reference() for reference in recorders if reference() is not None] == []
 
 

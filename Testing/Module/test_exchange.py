@@ -296,6 +296,20 @@ def test_a_segmentation_that_has_surfaces_only_is_exported_and_stays_so(tmp_path
     assert stateOf(node, volume) == before
 
 
+def test_an_export_that_a_full_disk_cuts_is_refused(tmp_path, monkeypatch):
+    """ITK does not always say that the end of a file could not be written."""
+    write = sitk.WriteImage
+
+    def cut(image, path, **options):
+        write(image, path, **options)
+        with open(path, "rb+") as file:
+            file.truncate(200)
+
+    monkeypatch.setattr(sitk, "WriteImage", cut)
+    with pytest.raises(ExportError, match="free disk space"):
+        CaseExporter().exportVolume(volumeNode(), tmp_path / "a.nrrd")
+
+
 @pytest.mark.parametrize("transformed", [False, True])
 def test_export_changes_neither_the_nodes_nor_the_scene(tmp_path, transformed):
     volume = volumeNode(directions=DIRECTIONS["left-handed"])

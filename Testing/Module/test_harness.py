@@ -1,8 +1,10 @@
 """The harness keeps its promises: what works on it works in Slicer, as far as it imitates Slicer."""
 
 import enum
+import gc
 import pathlib
 import time
+import weakref
 from typing import Annotated
 
 import ctk
@@ -11,9 +13,10 @@ import pytest
 import qt
 import slicer
 import vtk
-from harness import minislicer, packages, parameter_node_wrapper, scene_views
+from harness import minislicer, packages, parameter_node_wrapper, sample_data, scene_views
 from harness.interaction import LatencyMonitor, failOnCallbackErrors, processEvents, screenshot, waitUntil
 from harness.module_loading import openModule
+from PySide6.QtTest import QTest
 from slicer import vtkMRMLScalarVolumeNode
 from slicer.parameterNodeWrapper import Choice, Default, Maximum, Minimum, WithinRange, parameterNodeWrapper
 
@@ -107,6 +110,21 @@ def test_slice_views_show_the_layers_that_they_are_given():
     slicer.util.setSliceViewerLayers(background=volume, rotateToVolumePlane=True)
 
 
+def test_a_plot_follows_its_points_only_when_it_is_told_to():
+    manager, layouts = slicer.app.layoutManager(), slicer.vtkMRMLLayoutNode
+    manager.setLayout(layouts.SlicerLayoutConventionalView)
+    assert manager.plotViewCount == 0 and manager.plotWidget(0) is None
+    chart = slicer.util.plot(np.array([[1.0, 5.0], [2.0, 7.0]]), xColumnIndex=0, show=False)
+    slicer.modules.plots.logic().ShowChartInLayout(chart)
+    assert (manager.layout, manager.plotViewCount) == (layouts.SlicerLayoutConventionalPlotView, 1)
+    widget = manager.plotWidget(0)
+    assert widget.mrmlPlotViewNode().GetPlotChartNodeID() == chart.GetID()
+    assert chart.GetXAxisRange() == (0, 1)
+    widget.plotView().fitToContent()
+    assert chart.GetXAxisRange() == (1, 2) and chart.GetYAxisRange() == (5, 7)
+    manager.setLayout(layouts.SlicerLayoutConventionalView)
+
+
 # ---- Qt as PythonQt shows it ---------------------------------------------------------------------------------------
 
 
@@ -195,6 +213,36 @@ def test_a_collapsed_section_hides_its_contents():
     assert collapsed == [True, False]
 
 
+def test_what_is_hidden_by_itself_stays_hidden_when_its_section_opens():
+    section = ctk.ctkCollapsibleButton()
+    layout = qt.QVBoxLayout(section)
+    shown, hidden, later = labels = [qt.QLabel(text) for text in "abc"]
+    for label in labels:
+        layout.addWidget(label)
+    section.show()
+    hidden.visible = False
+    section.collapsed = True
+    shown.visible = True
+    later.visible = False
+    assert [label.isHidden() for label in labels] == [True, True, True]
+    section.collapsed = False
+    assert [label.isHidden() for label in labels] == [False, True, True]
+    later.visible = True
+    assert not later.isHidden()
+
+
+def test_a_section_asks_for_the_width_of_its_size_hint():
+    """A wide table in it makes the panel wide, unless the .ui file lets the section shrink."""
+    section, column = ctk.ctkCollapsibleButton(), qt.QWidget()
+    qt.QVBoxLayout(section).addWidget(qt.QTableWidget())
+    qt.QVBoxLayout(column).addWidget(section)
+    column.show()
+    assert column.minimumSizeHint().width() > 250
+    section.setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Preferred)
+    processEvents()
+    assert column.minimumSizeHint().width() < 150
+
+
 def test_a_node_selector_follows_the_scene():
     selector, chosen = slicer.qMRMLNodeComboBox(), []
     selector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
@@ -245,14 +293,37 @@ def test_slider_and_spin_box_show_one_value():
     assert values == [0.25, 1]
 
 
-def test_path_and_folder_widgets_tell_of_changes(tmp_path):
-    path, folder, seen = ctk.ctkPathLineEdit(), ctk.ctkDirectoryButton(), []
-    path.connect("currentPathChanged(QString)", seen.append)
-    folder.connect("directoryChanged(QString)", seen.append)
-    path.currentPath = "model"
+def test_a_path_edit_tells_of_every_character_but_not_that_it_was_emptied():
+    path, told, valid = ctk.ctkPathLineEdit(), [], []
+    path.connect("currentPathChanged(QString)", told.append)
+    path.connect("validInputChanged(bool)", valid.append)
+    QTest.keyClicks(path.comboBox().lineEdit(), "/ab")
+    path.currentPath = ""
+    assert told == ["/", "/a", "/ab"] and valid == [True, False]
+
+
+def test_a_path_edit_begins_with_the_last_path_of_its_history():
+    before, after = ctk.ctkPathLineEdit(), ctk.ctkPathLineEdit()
+    before.settingKey = after.settingKey = "MetaSSL/test"
+    for path in ("/one", "/two", "/one"):
+        before.currentPath = path
+        before.addCurrentPathToHistory()
+    assert before.currentPath == "/one" and after.currentPath == ""
+    told = []
+    later = ctk.ctkPathLineEdit()
+    later.connect("currentPathChanged(QString)", told.append)
+    later.settingKey = "MetaSSL/test"
+    assert later.currentPath == "/one" and later.comboBox().count == 2 and told == ["/one"]
+    qt.QSettings().remove("ctkPathLineEdit")
+
+
+def test_a_folder_button_tells_of_new_folders_only(tmp_path):
+    folder, told = ctk.ctkDirectoryButton(), []
+    folder.connect("directoryChanged(QString)", told.append)
     folder.directory = str(tmp_path)
     folder.directory = str(tmp_path)
-    assert seen == ["model", str(tmp_path)]
+    folder.directory = ""
+    assert told == [str(tmp_path), str(pathlib.Path.cwd())]
 
 
 def test_a_ui_file_with_an_unknown_widget_class_is_an_error(tmp_path):
@@ -450,14 +521,22 @@ def test_widgets_of_unknown_parameters_are_refused():
         connected(makeWrapper(), nonsense=qt.QLineEdit())
 
 
-def test_the_forgotten_tag_of_older_slicers_can_be_imitated(monkeypatch):
-    monkeypatch.setattr(parameter_node_wrapper, "CONNECT_GUI_RETURNS_TAG", False)
+@pytest.mark.parametrize("removes", [True, False])
+def test_the_leak_of_an_older_slicer_can_be_imitated(monkeypatch, removes):
+    monkeypatch.setattr(parameter_node_wrapper, "DISCONNECT_REMOVES_OBSERVER", removes)
     parameters = makeWrapper()
     ui, tag = connected(parameters, count=qt.QSpinBox())
     parameters.disconnectGui(tag)
     ui.count.value = 9
-    assert tag is None
-    assert parameters.count == 9
+    assert parameters.count == 3
+    parameters.count = 5
+    assert ui.count.value == 9, "what is disconnected is not written, in either version"
+    alive = weakref.ref(parameters)
+    node = parameters.parameterNode
+    del parameters, ui
+    gc.collect()
+    assert node.GetScene() is not None
+    assert (alive() is None) == removes
 
 
 # ---- packages, samples, start-up -----------------------------------------------------------------------------------
@@ -477,9 +556,22 @@ def test_requests_for_packages_are_recorded_and_nothing_is_installed(packaging, 
     slicer.packaging.pip_ensure("monai>=1.4", requester="MetaSSL")
     assert not slicer.packaging.pip_check("monai")  # nothing happens in testing mode
     monkeypatch.setattr(slicer.app, "testing", False)
-    slicer.packaging.pip_ensure(["monai>=1.4", "numpy"], skip_packages=["torch"])
+    slicer.packaging.pip_ensure(["monai>=1.4", "numpy"], skip_packages=["torch"], prompt_install=False)
     assert slicer.packaging.pip_check("monai")
     assert [(kind, names) for kind, names, _ in packaging.REQUESTS] == [("pip_ensure", ["monai>=1.4"])] * 2
+
+
+def test_who_declines_gets_no_packages_and_pip_may_change_nothing(packaging, monkeypatch):
+    packaging.MISSING.add("monai")
+    monkeypatch.setattr(slicer.app, "testing", False)
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *texts: False)
+    with pytest.raises(RuntimeError, match="declined"):
+        slicer.packaging.pip_ensure("monai >= 1.4")
+    packaging.INEFFECTIVE = True
+    slicer.packaging.pip_ensure("monai >= 1.4", prompt_install=False)
+    assert not slicer.packaging.pip_check("monai")
+    with pytest.raises(ValueError, match="must be string or list"):
+        slicer.util.pip_install(("monai",))
 
 
 def test_a_failing_installation_raises(packaging):
@@ -489,19 +581,43 @@ def test_a_failing_installation_raises(packaging):
         slicer.util.pip_install("monai")
 
 
-def test_samples_and_functions_of_the_start_up_run_when_a_test_says_so():
+@pytest.fixture
+def samples(monkeypatch):
+    """No source is registered."""
+    monkeypatch.setattr(slicer.modules, "sampleDataSources", {}, raising=False)
+    return slicer.modules.sampleDataSources
+
+
+def test_samples_and_functions_of_the_start_up_run_when_a_test_says_so(samples):
     from SampleData import SampleDataLogic
+
+    def load(source):
+        return [ramp(source.sampleName)]
 
     slicer.app.connect(
         "startupCompleted()",
         lambda: SampleDataLogic.registerCustomSampleDataSource(
-            category="MetaSSL", sampleName="HarnessSample", customDownloader=lambda source: [ramp(source.sampleName)]
+            "MetaSSL", "HarnessSample", [], [], [], customDownloader=load
         ),
     )
-    assert "HarnessSample" not in [source.sampleName for source in SampleDataLogic.sources]
+    assert samples == {}
     slicer.app.completeStartup()
-    assert SampleDataLogic().downloadSample("HarnessSample")[0].GetName() == "HarnessSample"
-    del SampleDataLogic.sources[-1]
+    assert sample_data.click("HarnessSample")[0].GetName() == "HarnessSample"
+    SampleDataLogic.registerCustomSampleDataSource("MetaSSL", "HarnessSample", [], [], [], customDownloader=load)
+    assert len(samples["MetaSSL"]) == 1, "registered again it stays one"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [({}, TypeError), ({"uris": []}, TypeError), ({"uris": [], "fileNames": ["a"]}, ValueError),
+     ({"uris": ["a"], "fileNames": ["a"], "nodeNames": []}, ValueError)],
+    ids=str,
+)  # fmt: skip
+def test_file_fields_of_a_sample_must_be_lists_of_one_length(samples, fields, error):
+    from SampleData import SampleDataLogic
+
+    with pytest.raises(error):
+        SampleDataLogic.registerCustomSampleDataSource(sampleName="a", customDownloader=print, **fields)
 
 
 def test_extensions_install_only_when_the_imitated_server_has_them(monkeypatch):
@@ -516,6 +632,8 @@ def test_extensions_install_only_when_the_imitated_server_has_them(monkeypatch):
 def test_texts_can_be_translated_in_a_test(monkeypatch):
     monkeypatch.setitem(slicer.i18n.TRANSLATIONS, "Apply", "Anwenden")
     assert (slicer.i18n.tr("Apply"), slicer.i18n.translate("context", "Stop")) == ("Anwenden", "Stop")
+    monkeypatch.setitem(slicer.i18n.TRANSLATIONS, "{count} cases", "{anzahl} F\u00e4lle")
+    assert slicer.i18n.tr("{count} cases") == "{count} cases", "it could not be formatted"
 
 
 # ---- an ordinary scripted module -----------------------------------------------------------------------------------
@@ -646,6 +764,27 @@ def test_a_scripted_module_works_as_in_slicer(demo):
     widget.ui.slider.value = 7
     widget.ui.applyButton.click()
     assert widget.ui.result.text == "ramp > 7"
+
+
+def test_a_module_that_is_reloaded_gets_a_new_panel_in_the_same_place(demo):
+    before = demo.self()
+    old = before.ui.applyButton
+    before.onReload()
+    processEvents()
+    after = demo.self()
+    assert after is not before and slicer.modules.HarnessDemoWidget is after
+    assert after.ui.applyButton.isVisibleTo(demo) and not old.isVisibleTo(demo)
+    before.ui.slider.value = 7
+    assert after.ui.slider.value == 100, "the old panel is cleaned up"
+
+
+def test_a_module_wider_than_the_dock_is_cut_off(demo):
+    demo.panel.resize(260, 600)
+    demo.self().ui.applyButton.minimumWidth = 300
+    waitUntil(lambda: demo.width >= 300, 5, "the module to be wider")
+    assert demo.panel.width == 260
+    demo.self().ui.applyButton.minimumWidth = 10
+    waitUntil(lambda: demo.width <= 260, 5, "the module to be as narrow as the dock")
 
 
 def test_a_modules_self_test_runs(demo):

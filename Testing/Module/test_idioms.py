@@ -484,9 +484,17 @@ def test_every_property_of_the_ui_file_exists():
         f"{widget.get('name')}.{name}"
         for widget in ElementTree.parse(UI).iter("widget")
         for name in propertyTexts(widget)
-        if name != "SlicerParameterName" and name not in propertiesOf(classNamed(widget.get("class")))
+        if name not in ("SlicerParameterName", "buddy") and name not in propertiesOf(classNamed(widget.get("class")))
     ]
     assert missing == []
+
+
+def test_every_label_of_a_field_names_it():
+    """For the keyboard, and for programs that read the panel to people who do not see it."""
+    texts = {w.get("name"): propertyTexts(w) for w in ElementTree.parse(UI).iter("widget")}
+    fields = {name: text["buddy"] for name, text in texts.items() if text.get("text", "").endswith(":")}
+    assert len(fields) > 20 and set(fields.values()) <= set(widgetsOf(UI))
+    assert all(name == f"{buddy}Label" for name, buddy in fields.items())
 
 
 def test_every_slicer_parameter_name_is_a_parameter():

@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer
 from conftest import FOLDER, MODULE
-from harness.interaction import LatencyMonitor, failOnCallbackErrors, screenshot, waitUntil
+from harness.interaction import LatencyMonitor, failOnCallbackErrors, failOnWarnings, screenshot, waitUntil
+from harness.module_loading import loadModule
 from metassl import Job
 from metassl.data.sample import make_sample
 from metassl.regions import REGIONS
@@ -27,7 +29,7 @@ def sample(tmp_path_factory):
 @pytest.fixture
 def user(tmp_path):
     """A person in front of the freshly opened module."""
-    with failOnCallbackErrors():
+    with failOnCallbackErrors(), failOnWarnings():
         person = User(tmp_path / "runs")
         yield person
         person.close()
@@ -48,20 +50,29 @@ def test_opening_the_module_imports_neither_torch_nor_monai_nor_skimage():
     assert run.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_module_sample_data_offers_the_sample_after_the_start(monkeypatch):
+    monkeypatch.setattr(slicer.modules, "sampleDataSources", {}, raising=False)
+    loadModule(MODULE)
+    slicer.app.completeStartup()
+    (source,) = slicer.modules.sampleDataSources["MetaSSL"]
+    assert source.sampleName == "MetaSSLSample" and Path(source.thumbnailFileName).is_file()
+
+
 def test_the_five_steps(user, sample, tmp_path, record_property):
     """Data, training with stop and resume, segmentation, display; the panel stays responsive all the while."""
     user.addFolder(sample.parent)
     assert user.columns("caseTable", 1).count("labelled") == 2
     assert user.columns("caseTable", 1).count("unlabelled") == 3
-    assert all(user.columns("caseTable", 2)[:5]), "sizes are shown"
+    assert all(user.columns("caseTable", 3)[:5]), "sizes are shown"
     assert user.columns("classTable", 1) == ["nucleus", "shell", "tract"]
     assert "all can be used" in user.ui.dataStatus.text
 
     user.startTraining(budgetKind="iterations", iterations=100000, network="small", seed=3)
     with LatencyMonitor() as latency:
-        waitUntil(lambda: user.widget.logic.curves.hasPoints("regions"), 120, "the first metrics")
-        waitUntil(lambda: "left" in user.ui.trainingStatus.text or "," in user.ui.trainingStatus.text, 10)
-        user.click("stopButton")
+        waitUntil(lambda: user.widget.logic.curves.hasPoints("losses"), 120, "the first metrics")
+        waitUntil(lambda: "left" in user.ui.workText.text, 10)
+        assert user.ui.cancelButton.text == "Stop" and user.ui.workFrame.visible
+        user.click("cancelButton")
         user.waitUntilIdle(120)
     print(f"event loop latency during training: median {latency.median:.1f} ms, maximum {latency.maximum:.1f} ms")
     record_property("latency_median_ms", latency.median)
@@ -83,7 +94,6 @@ def test_the_five_steps(user, sample, tmp_path, record_property):
     steps = slicer.util.arrayFromTableColumn(table, "step")
     assert len(steps) >= 2 and np.all(np.diff(steps) > 0), "points of before and after the stop"
 
-    user.click("useModelButton")
     case = json.loads(sample.read_text())["cases"][-1]
     volume = slicer.util.loadVolume(str(sample.parent / case["images"][0]))
     nodesBefore = slicer.mrmlScene.GetNumberOfNodes()
@@ -132,10 +142,10 @@ def test_a_volume_removed_during_its_segmentation_keeps_the_results_on_disk(user
     """Nothing that took time is lost."""
     user.addFolder(sample.parent)
     user.train(budgetKind="iterations", iterations=2, network="small")
-    user.click("useModelButton")
     volume = slicer.util.loadVolume(str(next((sample.parent / "images").iterdir())))
     user.parameters.inputVolume = volume
     user.click("applyButton")
+    waitUntil(lambda: user.widget.logic.engine.isRunning, 10)
     slicer.mrmlScene.Clear(False)
     user.waitUntilIdle(120)
     assert "the results are in" in user.ui.segmentStatus.text
@@ -147,13 +157,26 @@ def test_a_folder_is_segmented(user, sample, tmp_path):
     """Every volume of the folder gets its files."""
     user.addFolder(sample.parent)
     user.train(budgetKind="iterations", iterations=2, network="small", method="supervised")
-    user.click("useModelButton")
     user.ui.inputFolderPath.currentPath = str(sample.parent / "images")
     user.ui.outputFolderPath.currentPath = str(tmp_path / "out")
     user.click("batchButton")
     user.waitUntilIdle(120)
     assert "6 volume(s) segmented" in user.ui.segmentStatus.text, user.ui.segmentStatus.text
     assert len(list((tmp_path / "out").glob("*_seg.nii.gz"))) == 6
+
+
+def test_scripts_train_and_segment_without_the_panel(user, sample, tmp_path):
+    logic = user.widget.logic
+    model = logic.train(sample, iterations=2, network="small", method="supervised", device="cpu")
+    assert model.parent.parent == tmp_path / "runs" and not logic.busy()
+    volume = slicer.util.loadVolume(str(next((sample.parent / "images").iterdir())))
+    result = logic.segment(volume, model.parent, kinds=("segmentation",), careful=True)
+    assert list(result.nodes) == ["segmentation"] and result.volumeNode is volume
+    assert result.summary()["volume_ml"].keys() == {"nucleus", "shell", "tract"}
+    with pytest.raises(RuntimeError, match="holds no MetaSSL model"):
+        logic.segment(volume, tmp_path)
+    with pytest.raises(RuntimeError, match="gone"):
+        logic.train(tmp_path / "gone" / "dataset.json")
 
 
 def test_a_training_that_cannot_begin_says_why_and_leaves_nothing(user, sample):
@@ -186,15 +209,15 @@ def test_the_panel_says_what_is_missing(user):
 def test_choices_are_saved_with_the_scene_and_come_back(user, sample, tmp_path):
     """Cases, roles and settings survive saving, closing and loading the scene."""
     user.addFolder(sample.parent)
-    user.choose("methodBox", "cps")
+    user.choose("methodBox", "fixmatch")
     user.setRole(["sample_01"] if "sample_01" in user.columns("caseTable", 0) else [user.cases.rows[0].id], "hold-out")
     user.ui.minutesSpin.value = 33
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     slicer.mrmlScene.Clear(False)
-    assert user.columns("caseTable", 0) == [] and user.ui.methodBox.currentData == "cps"
+    assert user.columns("caseTable", 0) == [] and user.ui.methodBox.currentData == Job().method
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
     assert "hold-out" in user.columns("caseTable", 1)
-    assert user.ui.methodBox.currentData == "cps" and user.ui.minutesSpin.value == 33
+    assert user.ui.methodBox.currentData == "fixmatch" and user.ui.minutesSpin.value == 33
 
 
 def test_a_scene_of_a_version_that_called_the_region_weights_weights_is_read(user, tmp_path):

@@ -15,6 +15,7 @@ import slicer
 from conftest import FOLDER, MODULE
 from harness import packages
 from harness.interaction import failOnCallbackErrors, waitUntil
+from MetaSSLSegmentLib.Engine.Failure import failureOf
 from MetaSSLSegmentLib.Engine.Requirements import InstallationError, Requirements
 from pip._vendor.packaging import requirements as _ofPip  # noqa: F401 (likewise)
 from user import User
@@ -529,3 +530,16 @@ def test_an_engine_that_cannot_say_its_device_shows_why(panel, tmp_path):
     panel.click("deviceButton")
     waitUntil(lambda: not panel.widget.logic.busy())
     assert "no Python" in panel.ui.deviceText.text and panel.ui.deviceButton.enabled
+
+
+def test_packages_that_are_there_but_broken_get_a_way_out(panel, monkeypatch):
+    """Nothing is missing, so the button that installs would not help."""
+    heard = []
+    monkeypatch.setattr(panel.widget.logic.engine, "start", lambda arguments, listener: heard.append(listener))
+    panel.click("deviceButton")
+    message = "The Python package torch is installed but cannot be loaded: DLL load failed"
+    event = {"event": "error", "message": message, "hint": "pip install --force-reinstall torch"}
+    heard[0].failed(failureOf(4, False, event))
+    text = panel.ui.deviceText.text
+    assert text.startswith(message) and "PyTorch Utils" in text and "restart Slicer" in text
+    assert "pip install" not in text and panel.ui.deviceButton.enabled

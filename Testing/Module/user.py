@@ -7,6 +7,9 @@ from harness.module_loading import openModule
 
 MODULE = Path(__file__).parents[2] / "MetaSSLSegment" / "MetaSSLSegment.py"
 
+PANEL_SIZE = 360, 600
+"""Pixels that a module has in Slicer's dock on a small screen."""
+
 
 class User:
     """A person in front of the opened module.
@@ -18,9 +21,10 @@ class User:
     def __init__(self, runs):
         self.representation = openModule(MODULE)
         self.panel = self.representation.panel
+        self.panel.resize(*PANEL_SIZE)
         self.widget = self.representation.self()
         self.ui = self.widget.ui
-        self.ui.runsFolderPath.currentPath = str(runs)
+        self.ui.runsFolderButton.directory = str(runs)
         processEvents()
 
     @property

@@ -79,7 +79,7 @@ def train(user, args):
     """Train for the given minutes, watched."""
     user.startTraining(budgetKind="minutes", minutes=args.minutes)
     with LatencyMonitor() as latency:
-        waitUntil(lambda: user.ui.trainingProgress.value > 60 and "training" in user.ui.trainingStatus.text, 3600)
+        waitUntil(lambda: user.ui.workProgress.value > 60 and "training" in user.ui.workText.text, 3600)
         user.ui.logSection.collapsed = False
         picture(user, "training", args.out)
         user.waitUntilIdle(3600)
@@ -88,7 +88,6 @@ def train(user, args):
     charts = [chart for chart in ("losses", "regions") if user.widget.logic.curves.hasPoints(chart)]
     images = [chartImage(user.widget.logic.curves.chartNode(chart), (620, 360)) for chart in charts]
     savePng(np.hstack(images), args.out / "curves.png")
-    user.click("useModelButton")
 
 
 def look(user, result, out):

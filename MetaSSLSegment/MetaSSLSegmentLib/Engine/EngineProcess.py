@@ -4,14 +4,12 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
+from .EngineListener import EngineListener
 from .EventDecoder import EventDecoder
 from .Failure import crashedBehindLauncher, failureOf, failureToStart, failureToUse
 
@@ -29,34 +27,6 @@ SECONDS_TO_EXIT = 30
 """How long the engine may take to exit after its last event; after that it counts as hung."""
 SECONDS_FOR_LAUNCHER = 2
 """How long a launcher may take to notice that its engine was killed."""
-
-
-def _nothing(*arguments):
-    pass
-
-
-@dataclass
-class EngineListener:
-    """What to call when the engine has something to say; one of done, failed and cancelled comes last. When done or
-    cancelled raises an error, failed follows, so that nobody waits forever.
-
-    Attributes:
-        started: (), the process runs.
-        progress: (phase, fraction 0-1, seconds left or None, text).
-        event: (event), every event but progress, as a dictionary.
-        log: (text), one or more lines for people.
-        done: (event), the last event of work that was finished.
-        failed: (Failure).
-        cancelled: (event or None), the last event of work that was stopped; None when it had to be killed.
-    """
-
-    started: Callable[[], Any] = _nothing
-    progress: Callable[[str, float, float | None, str], Any] = _nothing
-    event: Callable[[dict], Any] = _nothing
-    log: Callable[[str], Any] = _nothing
-    done: Callable[[dict], Any] = _nothing
-    failed: Callable[[Any], Any] = _nothing
-    cancelled: Callable[[dict | None], Any] = _nothing
 
 
 class EngineProcess:
@@ -122,6 +92,12 @@ class EngineProcess:
         self._process.write(b"stop\n")
         self._timer.start(int(1000 * graceSeconds))
         self._tellState()
+
+    def abandon(self, graceSeconds=5):
+        """Stop the command, whose listener is not called any more: nobody wants its result."""
+        if self.isRunning:
+            self._listener = EngineListener()
+            self.stop(graceSeconds)
 
     def kill(self):
         """End the command at once; what it saved last stays."""

@@ -61,8 +61,8 @@ def failureOf(exitCode, crashed, errorEvent=None, lastLines=()):
             _("Close other programs, choose the small network in section 3, or crop the volume."),
         ),
         4: (
-            _("A Python package that the engine needs is missing."),
-            _("Open section 1, Set-up, and install what is missing."),
+            _("A Python package that the engine needs is missing or broken."),
+            _("Open section 1, Set-up: install what is missing. When nothing is missing, press Check the engine."),
         ),
         5: (_("A file cannot be written."), _("Free some disk space, or choose another runs folder in section 3.")),
         130: (_("The work was stopped."), ""),

@@ -44,7 +44,7 @@ class Runs:
 
     def unfinished(self):
         """Runs that can be resumed, newest first."""
-        return [run for run in self._runs() if stateOf(run) == UNFINISHED]
+        return [run for run in self.all() if stateOf(run) == UNFINISHED]
 
     def models(self):
         """Models of the runs, newest first, and those copied into the runs folder."""
@@ -52,21 +52,39 @@ class Runs:
         models = {model.path: model for model in map(modelIn, found) if model is not None}.values()
         return sorted(models, key=lambda model: _modified(model.path / "configs" / "metadata.json"), reverse=True)
 
-    def _runs(self):
+    def stepsPerMinute(self, method):
+        """The pace of the newest training with a method that was not cut off, or None."""
+        for run in self.all():
+            try:
+                job = json.loads((run / "job.json").read_text(encoding="utf-8"))
+                last = _lastEvent(run)
+                if job["method"] == method and last["event"] == "done":
+                    return 60 * float(last["iterations"]) / float(last["seconds"])
+            except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError, RecursionError):
+                continue
+        return None
+
+    def all(self):
+        """All runs, newest first."""
         runs = [folder for folder in _folders(self.folder) if os.path.isfile(folder / "job.json")]
         return sorted(runs, key=lambda run: _modified(run / "job.json"), reverse=True)
 
 
 def stateOf(run):
     """Whether a run has used up its budget: then its last event says so."""
+    last = _lastEvent(run)
+    return FINISHED if last.get("event") == "done" and not last.get("stopped") else UNFINISHED
+
+
+def _lastEvent(run):
+    """The last event that a run has kept; empty when there is none."""
     try:
         with open(Path(run) / "events.jsonl", "rb") as file:
             file.seek(max(0, os.path.getsize(file.name) - TAIL))
             lines = file.read().split(b"\n")
     except (OSError, ValueError):
         lines = []
-    last = next(_parsed(reversed(lines)), {})
-    return FINISHED if last.get("event") == "done" and not last.get("stopped") else UNFINISHED
+    return next(_parsed(reversed(lines)), {})
 
 
 def eventsOf(run):

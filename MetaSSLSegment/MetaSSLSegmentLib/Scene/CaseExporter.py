@@ -6,19 +6,16 @@ import slicer
 import vtk
 from metassl import GEOMETRY_REMEDIES, geometry_problem
 from slicer.i18n import tr as _
-from vtk.util.numpy_support import vtk_to_numpy
 
-from .CaseNodes import segmentsOf
-
-
-class ExportError(Exception):
-    """A node cannot be given to the engine; the text says why and what to do."""
+from .Masks import ExportError, drawSegments
+from .Pieces import atOnce, inThread
 
 
 class CaseExporter:
     """Writes volumes and segmentations of the scene to files, in LPS, as they lie in the world.
 
     The scene's own nodes are never touched: linear parent transforms are applied to a copy that shares the voxels.
+    Large volumes take seconds: ``...Pieces`` are the same work for ``Pieces``.
     """
 
     def exportVolume(self, volumeNode, path):
@@ -27,8 +24,12 @@ class CaseExporter:
         Raises:
             ExportError: no voxels, not scalar, non-linear or shearing transform, or the file cannot be written.
         """
+        atOnce(self.volumePieces(volumeNode, path))
+
+    def volumePieces(self, volumeNode, path):
+        """The work of ``exportVolume``."""
         node = self.inWorld(volumeNode)
-        self._write(node, slicer.util.arrayFromVolume(node), path)
+        yield from _write(node, slicer.util.arrayFromVolume(node), path)
 
     def exportSegmentation(self, segmentationNode, volumeNode, values, path):
         """Write the segments as one labelmap on the grid of the volume.
@@ -42,38 +43,15 @@ class CaseExporter:
         Raises:
             ExportError: segments overlap, or anything that ``exportVolume`` refuses.
         """
+        atOnce(self.segmentationPieces(segmentationNode, volumeNode, values, path))
+
+    def segmentationPieces(self, segmentationNode, volumeNode, values, path):
+        """The work of ``exportSegmentation``."""
         _requireLinear(segmentationNode)
         volume = self.inWorld(volumeNode)
-        grid = slicer.vtkOrientedImageData()
-        matrix = vtk.vtkMatrix4x4()
-        volume.GetIJKToRASMatrix(matrix)
-        grid.SetDimensions(volume.GetImageData().GetDimensions())
-        grid.SetImageToWorldMatrix(matrix)
         labels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
-        names = {}
-        for segmentID, name in segmentsOf(segmentationNode):
-            if name not in values:
-                continue
-            inside = _maskOf(segmentationNode, segmentID, grid)
-            taken = labels[inside]
-            taken = taken[(taken != 0) & (taken != values[name])]
-            if taken.size:
-                other = int(taken[0])
-                raise ExportError(
-                    _(
-                        "{segmentation}: the segments '{first}' and '{second}' overlap in {count} voxels; a voxel "
-                        "can have only one label. Subtract one from the other (Segment Editor > Logical operators > "
-                        "Subtract)."
-                    ).format(
-                        segmentation=segmentationNode.GetName(),
-                        first=names[other],
-                        second=name,
-                        count=int(np.count_nonzero(taken == other)),
-                    )
-                )
-            labels[inside] = values[name]
-            names[values[name]] = name
-        self._write(volume, labels, path)
+        yield from drawSegments(labels, segmentationNode, volume, values)
+        yield from _write(volume, labels, path)
 
     @staticmethod
     def inWorld(volumeNode):
@@ -109,48 +87,32 @@ class CaseExporter:
         copy.SetIJKToRASMatrix(matrix)
         return copy
 
-    @staticmethod
-    def _write(node, voxels, path):
-        """Write voxels (k, j, i) on the grid of a node, in LPS."""
-        path = Path(path)
-        matrix = vtk.vtkMatrix4x4()
-        node.GetIJKToRASDirectionMatrix(matrix)
-        toLPS = np.diag([-1.0, -1.0, 1.0])
+
+def _write(node, voxels, path):
+    """Pieces: write voxels (k, j, i) on the grid of a node, in LPS."""
+    path = Path(path)
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASDirectionMatrix(matrix)
+    toLPS = np.diag([-1.0, -1.0, 1.0])
+    spacing, origin = node.GetSpacing(), (toLPS @ node.GetOrigin()).tolist()
+    direction = (toLPS @ slicer.util.arrayFromVTKMatrix(matrix)[:3, :3]).ravel().tolist()
+
+    def write():
         image = sitk.GetImageFromArray(voxels)
-        image.SetSpacing(node.GetSpacing())
-        image.SetOrigin((toLPS @ node.GetOrigin()).tolist())
-        image.SetDirection((toLPS @ slicer.util.arrayFromVTKMatrix(matrix)[:3, :3]).ravel().tolist())
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            sitk.WriteImage(image, str(path), useCompression=False)
-        except (RuntimeError, OSError) as error:
-            raise ExportError(
-                _("{path} cannot be written. Check the folder and the free disk space.").format(path=path)
-            ) from error
+        image.SetSpacing(spacing)
+        image.SetOrigin(origin)
+        image.SetDirection(direction)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(image, str(path), useCompression=False)
+        if path.stat().st_size < voxels.nbytes:  # onto a full disk, ITK may lose the end without a word
+            raise OSError("its end is missing")
 
-
-def _maskOf(segmentationNode, segmentID, grid):
-    """(k, j, i) bool, the voxels of a segment on a grid (vtkOrientedImageData); nothing enters the scene."""
-    drawn, resampled = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    logic, resampler = slicer.vtkSlicerSegmentationsModuleLogic, slicer.vtkOrientedImageDataResample
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentID)
-    hasVoxels = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetBinaryLabelmapRepresentationName())
-    shape = grid.GetDimensions()[::-1]
-    if not logic.GetSegmentBinaryLabelmapRepresentation(segmentationNode, segmentID, drawn):
+    try:
+        yield from inThread(write)
+    except (RuntimeError, OSError) as error:
         raise ExportError(
-            _("The segment '{segment}' of {name} could not be read.").format(
-                segment=segment.GetName(), name=segmentationNode.GetName()
-            )
-        )
-    if drawn.IsEmpty():
-        return np.zeros(shape, bool)
-    if not resampler.ResampleOrientedImageToReferenceOrientedImage(drawn, grid, resampled):
-        raise ExportError(
-            _("{name} could not be resampled to the grid of its volume.").format(name=segmentationNode.GetName())
-        )
-    voxels = vtk_to_numpy(resampled.GetPointData().GetScalars()).reshape(shape)
-    # Segments that don't overlap share one labelmap; a mask made of a surface stands alone.
-    return voxels == segment.GetLabelValue() if hasVoxels else voxels != 0
+            _("{path} cannot be written. Check the folder and the free disk space.").format(path=path)
+        ) from error
 
 
 def _requireLinear(node):

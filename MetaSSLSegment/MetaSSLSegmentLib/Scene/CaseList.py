@@ -1,7 +1,7 @@
 import json
 from dataclasses import asdict
 
-from metassl import ROLES, Case, Dataset, InputError, SegmentClass, unique_names
+from metassl import MOST_CLASSES, ROLES, Case, Dataset, InputError, SegmentClass, unique_names
 from slicer.i18n import tr as _
 
 from .CaseNodes import segmentsOf, terminologyOf
@@ -20,7 +20,7 @@ class CaseList:
     def __init__(self, node):
         self.node = node
         saved = readCases(node.GetParameter(self.PARAMETER))
-        self.rows, self.classes, self.channels, self.ignoreValue, self.name = saved
+        self.rows, self.classes, self.channels, self.ignoreValue, self.name, self.labelValues = saved
 
     def __len__(self):
         return len(self.rows)
@@ -29,7 +29,7 @@ class CaseList:
         """Forget every case and class."""
         for row in self.rows:
             self._dropNodes(row)
-        self.rows, self.classes, self.channels, self.ignoreValue, self.name = [], [], [], None, ""
+        self.rows, self.classes, self.channels, self.ignoreValue, self.name, self.labelValues = [], [], [], None, "", {}
         self._save()
 
     def addDataset(self, path):
@@ -49,6 +49,7 @@ class CaseList:
         self.classes += [{**asdict(new), "segments": [new.name]} for new in dataset.classes if new.name not in known]
         self.channels = self.channels or list(dataset.channels)
         self.ignoreValue = dataset.ignore_value if self.ignoreValue is None else self.ignoreValue
+        self.labelValues |= dataset.label_values
         self.name = self.name or dataset.name
         known = {tuple(row.images) for row in self.rows if row.images}
         added = [case for case in dataset.cases if case.images not in known]
@@ -72,6 +73,10 @@ class CaseList:
                     "The class '{name}' with the value {value} contradicts the classes in the table: the same class "
                     "must have the same value in all label files."
                 ).format(name=new.name, value=new.value)
+        if any(self.labelValues.get(value, meant) != meant for value, meant in dataset.label_values.items()) or (
+            taken & set(dataset.label_values) or {c.value for c in dataset.classes} & set(self.labelValues)
+        ):
+            return _("The new cases give values in label files another meaning than the cases in the table.")
         if dataset.ignore_value in known.values():
             return _("The new cases mark voxels to ignore with {value}, which is a class in the table.").format(
                 value=dataset.ignore_value
@@ -116,11 +121,11 @@ class CaseList:
         """One class for every segment name that belongs to none yet."""
         new = {name: ID for ID, name in segmentsOf(segmentationNode) if name not in self.segmentValues()}
         taken = {c["value"] for c in self.classes} | {self.ignoreValue}
-        free = [value for value in range(1, 256) if value not in taken]
-        if len(new) > len(free):
+        free = [value for value in range(1, 256) if value not in taken | set(self.labelValues)]
+        if len(new) + len(self.classes) > MOST_CLASSES:
             raise InputError(
-                _("{name} has too many segments: a model can have at most 255 classes.").format(
-                    name=segmentationNode.GetName()
+                _("{name} has too many segments: a model can have at most {most} classes.").format(
+                    name=segmentationNode.GetName(), most=MOST_CLASSES
                 ),
                 _("Give segments of the same kind the same name."),
             )
@@ -181,6 +186,7 @@ class CaseList:
             drawn = [self.nodesOf(row)[1] for row in self.rows]
             found = {name for node in drawn if node is not None for _ID, name in segmentsOf(node)}
             self.classes = [c for c in self.classes if found & {c["name"], *c["segments"]}]
+            self.labelValues = {}
         self._save()
 
     def renameClass(self, value, name):
@@ -258,7 +264,8 @@ class CaseList:
                 _("No case has an annotation, so there is nothing to learn from."),
                 _("Add at least one case with a label file or a segmentation."),
             )
-        return Dataset(self.name, tuple(self.channels), tuple(classes), tuple(cases), self.ignoreValue)
+        meanings = {"ignore_value": self.ignoreValue, "label_values": self.labelValues}
+        return Dataset(self.name, tuple(self.channels), tuple(classes), tuple(cases), **meanings)
 
     def _dropNodes(self, row):
         if row.nodes is not None:
@@ -271,6 +278,7 @@ class CaseList:
             "channels": self.channels,
             "classes": self.classes,
             "ignoreValue": self.ignoreValue,
+            "labelValues": self.labelValues,
             "rows": [asdict(row) for row in self.rows],
         }
         self.node.SetParameter(self.PARAMETER, json.dumps(content))

@@ -3,6 +3,9 @@ import vtk
 
 from .Result import PREVIEW, RESULT
 
+TISSUE = "85756007"
+"""SNOMED CT code of tissue."""
+
 
 def caseVolumes():
     """The volumes of the scene that can be cases."""
@@ -20,6 +23,29 @@ def isCaseVolume(node):
         and node.GetAttribute(PREVIEW) is None
         and not node.GetHideFromEditors()
     )
+
+
+def hideFrom(selector, attributes):
+    """Offer no node that carries one of these attributes in a qMRMLNodeComboBox.
+
+    Args:
+        selector: the qMRMLNodeComboBox.
+        attributes: names, of ``RESULT`` and ``PREVIEW``.
+    """
+    nodes = [node for nodeType in selector.nodeTypes for node in slicer.util.getNodesByClass(nodeType)]
+    hidden = [node.GetID() for node in nodes if any(node.GetAttribute(name) for name in attributes)]
+    model = selector.sortFilterProxyModel()
+    if list(model.hiddenNodeIDs) != hidden:
+        model.hiddenNodeIDs = hidden
+
+
+def volumeInView():
+    """The volume that the slice views show, when it can be a case; or None."""
+    for layer in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        volume = slicer.mrmlScene.GetNodeByID(layer.GetBackgroundVolumeID() or "")
+        if volume is not None and isCaseVolume(volume):
+            return volume
+    return None
 
 
 def segmentationOn(volume):
@@ -41,4 +67,12 @@ def segmentsOf(segmentationNode):
 def terminologyOf(segment):
     """A segment's serialized terminology entry, or None."""
     value = vtk.reference("")
-    return str(value) if segment.GetTag("TerminologyEntry", value) and str(value) else None
+    entry = str(value) if segment.GetTag("TerminologyEntry", value) and str(value) else None
+    return None if entry is not None and _saysNothing(entry) else entry
+
+
+def _saysNothing(entry):
+    """Whether an entry is what Slicer gives to new segments: category and type tissue, nothing else."""
+    parts = [part.strip("^") for part in entry.split("~")]
+    isTissue = [part.partition("^")[2].partition("^")[0] for part in parts[1:3]] == [TISSUE] * 2
+    return isTissue and not any(parts[3:4] + parts[5:])

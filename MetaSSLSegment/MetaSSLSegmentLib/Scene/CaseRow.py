@@ -36,7 +36,7 @@ class CaseRow:
 
 
 def readCases(text):
-    """Rows, classes, channels, ignore value and name of the case list that a scene keeps as JSON.
+    """Rows, classes, channels, ignore value, name and label values of the case list that a scene keeps as JSON.
 
     Scene files come from anywhere: what does not fit is ignored as a whole, and the list is empty.
     """
@@ -47,6 +47,9 @@ def readCases(text):
         channels = _texts(content.get("channels", []))
         ignoreValue = content.get("ignoreValue")
         (name,) = _texts([content.get("name", "")])
+        labelValues = {int(key): value for key, value in content.get("labelValues", {}).items()}
+        if not all(type(value) is int for value in labelValues.values()):
+            raise ValueError("a label value is no number")
         if any(row.nodes is None and len(row.images) != len(channels) for row in rows):
             raise ValueError("a case has another number of channels")
         for values in (
@@ -57,8 +60,8 @@ def readCases(text):
             if len(set(values)) != len(values):
                 raise ValueError("something occurs twice")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InputError):
-        return [], [], [], None, ""
-    return rows, classes, channels, ignoreValue, name
+        return [], [], [], None, "", {}
+    return rows, classes, channels, ignoreValue, name, labelValues
 
 
 def _rowOf(content):

@@ -2,17 +2,17 @@ import logging
 import shutil
 from pathlib import Path
 
-import qt
 from metassl import MetaSSLError
 from slicer.i18n import tr as _
 
 from .CaseExporter import ExportError
 from .CaseNodes import segmentsOf
+from .Pieces import Pieces, inThread
 
 
 class DatasetExport:
-    """Writes the cases of the table as dataset.json and the volumes of the scene as files, one case per turn of the
-    event loop, so that the GUI stays alive.
+    """Writes the cases of the table as dataset.json and the volumes of the scene as files, piece by piece, so that the
+    GUI stays alive.
 
     Args:
         cases: the CaseList.
@@ -28,52 +28,41 @@ class DatasetExport:
         self.exporter = exporter
         self.folder = Path(folder)
         self.progress = progress
-        self.done = done
         self.failed = failed
         self._existed = self.folder.exists()
-        self._exported = {}
-        self._waiting = [row for row in cases.rows if row.nodes is not None and row.role != "ignored"]
-        self._total = len(self._waiting)
-        self._cancelled = False
+        self._pieces = Pieces(self._work(), lambda: done(self.folder / "dataset.json"), self._onFailed)
 
     def start(self):
         """Begin with the next turn of the event loop."""
-        self._later()
+        self._pieces.start()
 
     def cancel(self):
         """Write no more and remove what was written; nobody is called any more."""
-        self._cancelled = True
+        self._pieces.cancel()
         self._discard()
 
-    def _later(self):
-        qt.QTimer.singleShot(0, self._next)
+    def _work(self):
+        waiting = [row for row in self.cases.rows if row.nodes is not None and row.role != "ignored"]
+        exported = {}
+        for number, row in enumerate(waiting):
+            self.progress(number, len(waiting), row.id)
+            exported[row.id] = yield from self._export(row)
+        dataset = self.cases.dataset(exported)
+        yield from inThread(lambda: dataset.save(self.folder / "dataset.json"))  # waits for the disk
 
-    def _next(self):
-        if self._cancelled:
-            return
-        try:
-            if self._waiting:
-                row = self._waiting.pop(0)
-                self.progress(self._total - len(self._waiting) - 1, self._total, row.id)
-                self._exported[row.id] = self._export(row)
-                self._later()
-                return
-            file = self.folder / "dataset.json"
-            self.cases.dataset(self._exported).save(file)
-        except (ExportError, OSError) as error:
-            self._discard()
-            self.failed(str(error))
-        except MetaSSLError as error:
-            self._discard()
-            self.failed("\n".join(filter(None, (str(error), error.hint))))
-        except Exception as error:  # nobody else would hear of it: this is called by a timer
-            logging.exception("MetaSSL: the cases could not be exported")
-            self._discard()
-            self.failed(_("The cases could not be exported: {error}").format(error=error))
+    def _onFailed(self, error):
+        self._discard()
+        if isinstance(error, ExportError | OSError):
+            text = str(error)
+        elif isinstance(error, MetaSSLError):
+            text = "\n".join(filter(None, (str(error), error.hint)))
         else:
-            self.done(file)
+            logging.error("MetaSSL: the cases could not be exported", exc_info=error)
+            text = _("The cases could not be exported: {error}").format(error=error)
+        self.failed(text)
 
     def _export(self, row):
+        """Pieces of work that write a case; returns its (image, label or None)."""
         volume, segmentation = self.cases.nodesOf(row)
         if volume is None:
             raise ExportError(
@@ -82,7 +71,7 @@ class DatasetExport:
                 )
             )
         image = self.folder / "cases" / "images" / f"{row.id}.nrrd"
-        self.exporter.exportVolume(volume, image)
+        yield from self.exporter.volumePieces(volume, image)
         if row.role not in ("labelled", "hold-out"):
             return image, None
         if segmentation is None:
@@ -101,7 +90,7 @@ class DatasetExport:
                 ).format(case=row.id, names=", ".join(strange))
             )
         label = self.folder / "cases" / "labels" / f"{row.id}.nrrd"
-        self.exporter.exportSegmentation(segmentation, volume, values, label)
+        yield from self.exporter.segmentationPieces(segmentation, volume, values, label)
         return image, label
 
     def _discard(self):

@@ -28,6 +28,7 @@ class MetaSSLSegmentParameterNode:
     thresholdMemory: Annotated[float, WithinRange(0, 1)] = DEFAULTS.threshold_memory
     thresholdCap: Annotated[float, WithinRange(0, 1)] = DEFAULTS.threshold_cap
     consistency: Annotated[float, WithinRange(0, 10)] = DEFAULTS.consistency
+    warmUp: Annotated[float, WithinRange(0, 1)] = DEFAULTS.warm_up
     ramp: Annotated[float, WithinRange(0, 1)] = DEFAULTS.ramp
     seed: Annotated[int, WithinRange(0, 999999)] = DEFAULTS.seed
 
@@ -39,10 +40,12 @@ class MetaSSLSegmentParameterNode:
     makeConfidence: bool = True
     show3D: bool = False
     keepLargest: bool = False
+    careful: bool = False
 
     # 5. Display
     opacity: Annotated[float, WithinRange(0, 1)] = 0.5
-    legend: bool = True
+    legend: bool = False
+    certain: bool = False
 
 
 def trainingSettings(parameters):
@@ -61,6 +64,7 @@ def trainingSettings(parameters):
     }
     if parameters.method != "supervised":
         settings["loss"] = "metassl" if parameters.metasslLoss else "own"
+        settings["warm-up"] = parameters.warmUp
         settings["region-weights"] = parameters.regionWeights
         settings["threshold-memory"] = parameters.thresholdMemory
         settings["threshold-cap"] = parameters.thresholdCap

@@ -4,6 +4,7 @@ from metassl import REGIONS
 from slicer.i18n import tr as _
 
 from .Result import PREVIEW, RESULT
+from .Words import regionName
 
 TABLE = "MetaSSL.colours"
 """Attribute by which the shared colour tables are found again, also in a loaded scene."""
@@ -21,20 +22,22 @@ def regionColours():
         colours.SetColor(0, _("outside"), 0, 0, 0, 0)
         colours.SetColorDefined(0, False)  # no line in the legend
         for region in REGIONS:
-            colours.SetColor(region.value, f"{region.code} {region.name}", *(part / 255 for part in region.colour), 1)
+            colours.SetColor(
+                region.value, f"{region.code} {regionName(region)}", *(part / 255 for part in region.colour), 1
+            )
 
     return _table("regions", _("MetaSSL regions"), fill)
 
 
 def confidenceColours():
-    """The colour table of confidence volumes, one per scene."""
+    """The colour table of confidence volumes, one per scene; the surer the model, the more of the image can be seen."""
 
     def fill(colours):
         colours.SetNumberOfColors(256)
         anchors = np.linspace(0, 255, len(CONFIDENCE_COLOURS))
         for n in range(256):
             colour = [np.interp(n, anchors, part) / 255 for part in zip(*CONFIDENCE_COLOURS)]
-            colours.SetColor(n, f"{n / 255:.2f}", *colour, 1)
+            colours.SetColor(n, f"{n / 255:.2f}", *colour, 1 - n / 255)
 
     return _table("confidence", _("MetaSSL confidence"), fill)
 
@@ -56,7 +59,7 @@ class RegionDisplay:
 
     MODES = ("segmentation", "regions", "confidence", "image")
 
-    def show(self, result, mode, opacity, legend=True):
+    def show(self, result, mode, opacity, legend=True, certain=True):
         """Show the volume with the segmentation, the regions, the confidence, or nothing over it.
 
         Args:
@@ -64,8 +67,11 @@ class RegionDisplay:
             mode: one of ``MODES``; without such a node the image alone is shown.
             opacity: of the overlay, 0-1.
             legend: whether regions and confidence get a colour legend.
+            certain: whether the unanimous confident region, mostly the whole volume, is coloured too.
         """
         self._hideOthers()
+        if mode == "regions":
+            regionColours().SetOpacity(REGIONS[0].value, 1.0 if certain else 0.0)
         nodes = {kind: node for kind, node in result.nodes.items() if kind == mode}
         slicer.util.setSliceViewerLayers(
             background=result.volumeNode,
@@ -92,6 +98,22 @@ class RegionDisplay:
             slicer.util.setSliceViewerLayers(labelOpacity=opacity)
         elif mode == "confidence":
             slicer.util.setSliceViewerLayers(foregroundOpacity=opacity)
+
+    @staticmethod
+    def shownOf(results):
+        """The first result that can be seen in the slice views, and its mode; (None, "image") when there is none."""
+        layers = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+        labels = {layer.GetLabelVolumeID() for layer in layers}
+        foregrounds = {layer.GetForegroundVolumeID() for layer in layers}
+        for result in results:
+            nodes = result.nodes
+            segmentation = nodes["segmentation"].GetDisplayNode() if "segmentation" in nodes else None
+            if segmentation is not None and segmentation.GetVisibility():
+                return result, "segmentation"
+            for kind, shown in (("regions", labels), ("confidence", foregrounds)):
+                if kind in nodes and nodes[kind].GetID() in shown:
+                    return result, kind
+        return None, "image"
 
     def show3D(self, segmentationNode, shown):
         """Show or hide the segments' surfaces."""

@@ -90,12 +90,22 @@ def resultsInScene():
     return results
 
 
+def isInScene(node):
+    """Whether a node is in the scene; IDs do not tell, since they start anew when the scene is closed."""
+    return node is not None and node.GetScene() is slicer.mrmlScene
+
+
 def removeNode(node):
     """Take a node out of the scene with its display and storage nodes; a node that is gone already is no error."""
-    if node is None or node.GetScene() is None:
+    if not isInScene(node):
         return
+    for found in withCompanions(node):
+        if isInScene(found):  # Slicer takes the display nodes out with their node
+            slicer.mrmlScene.RemoveNode(found)
+
+
+def withCompanions(node):
+    """A node, its display nodes and its storage nodes."""
     companions = [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
     companions += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
-    for found in (node, *companions):
-        if found is not None:
-            slicer.mrmlScene.RemoveNode(found)
+    return [node, *(companion for companion in companions if companion is not None)]

@@ -7,6 +7,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from .Pieces import inThread
 from .RegionDisplay import confidenceColours, regionColours
 from .Result import NODE_CLASSES, RESULT, Result, removeNode
 
@@ -38,66 +39,38 @@ class ResultLoader:
         Raises:
             LoadError: a file is missing or damaged, or the volume was changed meanwhile.
         """
+        pieces = self.pieces(volumeNode, folder, name, classes, kinds)
+        while True:
+            try:
+                next(pieces)
+            except StopIteration as end:
+                return end.value
+
+    def pieces(self, volumeNode, folder, name, classes, kinds=KINDS):
+        """The work of ``load``, a generator that returns the Result; when it is closed early, no node stays."""
         folder = Path(folder)
-        try:
-            summary = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise LoadError(_("The engine's result cannot be read: {error}").format(error=error)) from error
-        if not isinstance(summary, dict):
-            raise LoadError(_("The engine's result {file} is damaged.").format(file=f"{name}.json"))
+        summary = _summaryOf(folder / f"{name}.json")
         made = []
         try:
             for kind in kinds:
                 ending = {"segmentation": "seg"}.get(kind, kind)
-                node = self._read(folder / f"{name}_{ending}.nii.gz", volumeNode, labels=kind != "confidence")
+                voxels = yield from _read(folder / f"{name}_{ending}.nii.gz")
+                node = _nodeOf(voxels, volumeNode, isLabelmap=kind != "confidence")
                 made.append(node)
+                yield
                 if kind == "segmentation":
                     made[-1:] = [toSegmentation(node, volumeNode, classes)]
-                elif kind == "regions":
-                    node.GetDisplayNode().SetAndObserveColorNodeID(regionColours().GetID())
                 else:
-                    display = node.GetDisplayNode()
-                    display.SetAndObserveColorNodeID(confidenceColours().GetID())
-                    display.SetAutoWindowLevel(False)
-                    display.SetWindowLevelMinMax(0, 1)
+                    _show(node, kind)
                 self._place(made[-1], kind, volumeNode)
-        except Exception:
+                yield
+            result = Result(dict(zip(kinds, made)), volumeNode)
+            result.keep(summary)
+        except BaseException:  # GeneratorExit too
             for node in made:
                 removeNode(node)
             raise
-        result = Result(dict(zip(kinds, made)), volumeNode)
-        result.keep(summary)
         return result
-
-    @staticmethod
-    def _read(path, volumeNode, labels):
-        """A volume node with the file's voxels on the grid of the volume.
-
-        Slicer's own reader would reverse the slices of left-handed volumes; here the order of voxels stays.
-        """
-        if not path.is_file():
-            raise LoadError(_("The engine did not write {file}.").format(file=path.name))
-        try:
-            voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-        except RuntimeError as error:
-            raise LoadError(
-                _("{file} is damaged. Check the free disk space and press Apply again.").format(file=path.name)
-            ) from error
-        image = volumeNode.GetImageData()
-        if image is None or voxels.shape[::-1] != image.GetDimensions():
-            raise LoadError(
-                _("The size of {name} has changed since it was given to the engine. Press Apply again.").format(
-                    name=volumeNode.GetName()
-                )
-            )
-        grid = vtk.vtkMatrix4x4()
-        volumeNode.GetIJKToRASMatrix(grid)
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode" if labels else "vtkMRMLScalarVolumeNode")
-        node.SetIJKToRASMatrix(grid)
-        slicer.util.updateVolumeFromArray(node, voxels)
-        node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-        node.CreateDefaultDisplayNodes()
-        return node
 
     @staticmethod
     def _place(node, kind, volumeNode):
@@ -109,6 +82,64 @@ class ResultLoader:
         item, volumeItem = hierarchy.GetItemByDataNode(node), hierarchy.GetItemByDataNode(volumeNode)
         if item and volumeItem:
             hierarchy.SetItemParent(item, hierarchy.GetItemParent(volumeItem))
+
+
+def _summaryOf(file):
+    """The engine's numbers of a case."""
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LoadError(_("The engine's result cannot be read: {error}").format(error=error)) from error
+    if not isinstance(summary, dict):
+        raise LoadError(_("The engine's result {file} is damaged.").format(file=file.name))
+    return summary
+
+
+def _read(path):
+    """Pieces that return the voxels (k, j, i) of a file.
+
+    Slicer's own reader would reverse the slices of left-handed volumes; here the order of voxels stays.
+    """
+    if not path.is_file():
+        raise LoadError(_("The engine did not write {file}.").format(file=path.name))
+    read = []
+    try:
+        yield from inThread(lambda: read.append(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))))
+    except RuntimeError as error:
+        raise LoadError(
+            _("{file} is damaged. Check the free disk space and press Apply again.").format(file=path.name)
+        ) from error
+    return read[0]
+
+
+def _nodeOf(voxels, volumeNode, isLabelmap):
+    """A volume node with these voxels (k, j, i) on the grid of the volume."""
+    image = volumeNode.GetImageData()
+    if image is None or voxels.shape[::-1] != image.GetDimensions():
+        raise LoadError(
+            _("The size of {name} has changed since it was given to the engine. Press Apply again.").format(
+                name=volumeNode.GetName()
+            )
+        )
+    grid = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(grid)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode" if isLabelmap else "vtkMRMLScalarVolumeNode")
+    node.SetIJKToRASMatrix(grid)
+    slicer.util.updateVolumeFromArray(node, voxels)
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    return node
+
+
+def _show(node, kind):
+    """Give regions or confidence their colours."""
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    if kind == "regions":
+        display.SetAndObserveColorNodeID(regionColours().GetID())
+    else:
+        display.SetAndObserveColorNodeID(confidenceColours().GetID())
+        display.SetAutoWindowLevel(False)
+        display.SetWindowLevelMinMax(0, 1)
 
 
 def toSegmentation(labelmap, volumeNode, classes):
@@ -128,7 +159,6 @@ def toSegmentation(labelmap, volumeNode, classes):
         voxels = slicer.util.arrayFromVolume(labelmap)
         voxels[~np.isin(voxels, [c["value"] for c in classes])] = 0
         slicer.util.arrayFromVolumeModified(labelmap)
-        labelmap.GetDisplayNode().SetAndObserveColorNodeID("")  # names and colours are those of the classes
         found = set(np.unique(voxels).tolist())
         present = sorted((c for c in classes if c["value"] in found), key=lambda c: c["value"])
         logic = slicer.modules.segmentations.logic()
@@ -139,6 +169,8 @@ def toSegmentation(labelmap, volumeNode, classes):
             segment = segmentation.GetSegment(ID)
             segment.SetName(c["name"])
             segment.SetColor(*(part / 255 for part in c["colour"]))
+            segment.SetNameAutoGenerated(False)  # another terminology must not replace them
+            segment.SetColorAutoGenerated(False)
             if c["terminology"]:
                 segment.SetTag(segment.GetTerminologyEntryTagName(), c["terminology"])
     except Exception:

@@ -1,4 +1,5 @@
 import shutil
+import time
 from pathlib import Path
 
 import slicer
@@ -8,6 +9,10 @@ from slicer.i18n import tr as _
 from .CaseList import isDataset
 
 NAME = "MetaSSLSample"
+MAKING = []
+"""Who is making the sample now: a second one would take the folder away from the first."""
+SECONDS_BETWEEN_LOOKS = 0.02
+"""While somebody else is making it."""
 
 
 def sampleDataset():
@@ -33,6 +38,9 @@ def registerSampleData(iconFile):
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="MetaSSL",
         sampleName=NAME,
+        uris=[],  # lists of one length, although the downloader needs none of them
+        fileNames=[],
+        nodeNames=[],
         customDownloader=makeAndLoad,
         thumbnailFileName=str(iconFile),
     )
@@ -46,12 +54,19 @@ def makeAndLoad(source=None):
     """
     from metassl import make_sample
 
-    def progress(done, total, name=""):
+    def progress(done=0, total=0, name=""):
         slicer.app.processEvents()
 
+    while MAKING:
+        progress()
+        time.sleep(SECONDS_BETWEEN_LOOKS)
     if not sampleIsMade():
-        discardUnfinished()
-        make_sample(sampleDataset().parent, progress=progress)
+        MAKING.append(NAME)
+        try:
+            discardUnfinished()
+            make_sample(sampleDataset().parent, progress=progress)
+        finally:
+            MAKING.remove(NAME)
     case = Dataset.load(sampleDataset()).with_role("ignored")[0]  # a test case: no training ever sees it
     node = slicer.util.loadVolume(case.images[0], {"name": _("MetaSSL sample")})
     return [node]

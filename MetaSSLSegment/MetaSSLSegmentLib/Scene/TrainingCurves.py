@@ -14,7 +14,8 @@ class TrainingCurves:
     """The curves of the last training: one table and one chart each for losses, region shares and hold-out Dice.
 
     The nodes are made once per scene and filled anew by every training. Points are collected by ``add`` and reach the
-    nodes with ``flush``, which is meant to be called about once a second.
+    nodes with ``flushOne``, which is meant to be called a few times a second. Plot views that show a chart follow its
+    points, until a person zooms in.
     """
 
     CHARTS = ("losses", "regions", "hold-out")
@@ -25,7 +26,10 @@ class TrainingCurves:
     def clear(self):
         """Forget all points; the nodes follow with the next ``flush``."""
         self._points = {chart: {} for chart in self.CHARTS}
-        self._changed = set(self.CHARTS)
+        self._changed = list(self.CHARTS)
+        """charts with points that are not in the scene yet, in the order in which they came"""
+        self._fitted = {}
+        """chart -> ranges of its axes since they were last fitted to its points"""
 
     def add(self, event):
         """Take the numbers out of an event of the engine; events without numbers are ignored, damaged ones too."""
@@ -61,11 +65,44 @@ class TrainingCurves:
             node.SetYAxisTitle(titles[chart][1])
         return node
 
+    def show(self, chart):
+        """Show a chart in the plot view; the layout gets one when it has none."""
+        self.flush()
+        slicer.modules.plots.logic().ShowChartInLayout(self.chartNode(chart))
+        self._fit(chart)
+
     def flush(self):
-        """Bring the collected points into the scene."""
-        for chart in sorted(self._changed):
-            self._fill(chart)
-        self._changed = set()
+        """Bring all collected points into the scene."""
+        while self._changed:
+            self.flushOne()
+
+    def flushOne(self):
+        """Bring the points of one chart into the scene: those of all at once would hold up the application."""
+        if not self._changed:
+            return
+        chart = self._changed.pop(0)
+        isZoomed = self._isZoomed(chart)
+        self._fill(chart)
+        if not isZoomed:
+            self._fit(chart)
+
+    def _isZoomed(self, chart):
+        """Whether a person has changed the axes since they were fitted; not when all points of then can be seen."""
+        node, fitted = _named("vtkMRMLPlotChartNode", chart), self._fitted.get(chart)
+        if node is None or fitted is None:
+            return False
+        ranges = _axisRanges(node)
+        covers = all(low <= least and most <= high for (low, high), (least, most) in zip(ranges, fitted))
+        return not (node.GetXAxisRangeAuto() and node.GetYAxisRangeAuto() and covers)
+
+    def _fit(self, chart):
+        """Let the views that show a chart show all its points: by themselves they keep their first axes."""
+        node, manager = _named("vtkMRMLPlotChartNode", chart), slicer.app.layoutManager()
+        for number in range(manager.plotViewCount if manager is not None and node is not None else 0):
+            widget = manager.plotWidget(number)
+            if widget.mrmlPlotViewNode().GetPlotChartNodeID() == node.GetID():
+                widget.plotView().fitToContent()
+                self._fitted[chart] = _axisRanges(node)
 
     def _append(self, chart, step, values):
         """Add a point to each curve of a chart; after a crash, steps are repeated and replace those of before."""
@@ -80,7 +117,8 @@ class TrainingCurves:
             points.setdefault(name, [np.nan] * len(steps))
         for name, column in points.items():
             column.append(values.get(name, np.nan) if name else step)
-        self._changed.add(chart)
+        if chart not in self._changed:
+            self._changed.append(chart)
 
     def _fill(self, chart):
         points = self._points[chart]
@@ -90,35 +128,35 @@ class TrainingCurves:
                 return
             tableNode = _new("vtkMRMLTableNode", chart, f"MetaSSL {chart}")
         names = [_("step"), *(name for name in points if name)]
+        self._removeSeriesWithout(names[1:], chart)  # before their column goes: a plot view would complain
         wasModifying = tableNode.StartModify()
         try:
             columns = [np.array(points.get(name, []), dtype=float) for name in ["", *names[1:]]]
             slicer.util.updateTableFromArray(tableNode, columns, names)
         finally:
             tableNode.EndModify(wasModifying)
-        self._updateSeries(chart, tableNode, names)
+        self._addSeries(chart, tableNode, names)
 
-    def _updateSeries(self, chart, tableNode, names):
-        """One series per column; those that this training lacks are removed, those that the user deleted come back."""
+    def _removeSeriesWithout(self, names, chart):
+        """Remove the curves that this training lacks."""
         chartNode = self.chartNode(chart)
         for series in _all("vtkMRMLPlotSeriesNode", chart):
-            if series.GetYColumnName() not in names[1:]:
+            if series.GetYColumnName() not in names:
                 chartNode.RemovePlotSeriesNodeID(series.GetID())
                 slicer.mrmlScene.RemoveNode(series)
+
+    def _addSeries(self, chart, tableNode, names):
+        """One series per column; those that the user deleted come back."""
+        chartNode = self.chartNode(chart)
         known = {series.GetYColumnName(): series for series in _all("vtkMRMLPlotSeriesNode", chart)}
         regions = {region.code: region.colour for region in REGIONS}
         for n, name in enumerate(names[1:]):
             series = known.get(name)
             if series is None:
-                series = _new("vtkMRMLPlotSeriesNode", chart, name)
-                series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-                series.SetXColumnName(names[0])
-                series.SetYColumnName(name)
-                series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-                series.SetLineWidth(2)
                 colour = regions.get(name, LINE_COLOURS[n % len(LINE_COLOURS)])
-                series.SetColor(*(part / 255 for part in colour))
-            series.SetAndObserveTableNodeID(tableNode.GetID())
+                series = _newSeries(chart, tableNode, names[0], name, colour)
+            elif series.GetTableNode() is not tableNode:
+                series.SetAndObserveTableNodeID(tableNode.GetID())
             if not chartNode.HasPlotSeriesNodeID(series.GetID()):
                 chartNode.AddAndObservePlotSeriesNodeID(series.GetID())
 
@@ -132,6 +170,26 @@ def _new(className, chart, name):
     node = slicer.mrmlScene.AddNewNodeByClass(className, name)
     node.SetAttribute(CURVES, chart)
     return node
+
+
+def _newSeries(chart, tableNode, xColumn, yColumn, colour):
+    """A series that is complete before it enters the scene: plot views look at it at once."""
+    series = slicer.vtkMRMLPlotSeriesNode()
+    series.SetName(yColumn)  # the legend shows it
+    series.SetAttribute(CURVES, chart)
+    series.SetPlotType(series.PlotTypeScatter)
+    series.SetXColumnName(xColumn)
+    series.SetYColumnName(yColumn)
+    series.SetMarkerStyle(series.MarkerStyleNone)
+    series.SetLineWidth(2)
+    series.SetColor(*(part / 255 for part in colour))
+    series.SetAndObserveTableNodeID(tableNode.GetID())
+    return slicer.mrmlScene.AddNode(series)
+
+
+def _axisRanges(chartNode):
+    """((lowest, highest) of the x axis, of the y axis)."""
+    return tuple(chartNode.GetXAxisRange()), tuple(chartNode.GetYAxisRange())
 
 
 def _all(className, chart):

@@ -1,11 +1,17 @@
 import qt
 from slicer.i18n import tr as _
 
+from ..Scene.Words import roleName
+from .Colours import ODD, QUIET, WRONG, onWidget
 from .Section import setUpTable
 
 WIDEST_COLUMN = 140
 """In pixels."""
-STATUS_COLOURS = {"fixed": (90, 90, 90), "warning": (170, 110, 0), "excluded": (190, 40, 30)}
+ROWS_AT_ONCE = 100
+"""Rows that are filled in one turn of the event loop: more would hold up the application."""
+STATUS_COLOURS = {"fixed": QUIET, "warning": ODD, "excluded": WRONG}
+STATUS = 2
+"""The column that says what the check found."""
 
 
 class CaseTable:
@@ -19,46 +25,84 @@ class CaseTable:
     def __init__(self, table, selectionChanged):
         self.table = table
         self.selectionChanged = selectionChanged
-        setUpTable(table, (_("Case"), _("Role"), _("Size"), _("Spacing (mm)"), _("Classes"), _("Status")))
-        table.horizontalHeader().setStretchLastSection(True)
+        self._rows = []
+        self._filled = 0
+        self._isFilling = False
+        setUpTable(table, (_("Case"), _("Role"), _("Status"), _("Size"), _("Spacing (mm)"), _("Classes")))
         table.connect("itemSelectionChanged()", selectionChanged)
 
     def show(self, rows):
-        """Fill the table with CaseRows."""
-        table = self.table
-        table.setRowCount(len(rows))
-        for n, row in enumerate(rows):
-            texts = (
-                row.id,
-                row.role,
-                " x ".join(str(size) for size in row.size),
-                " x ".join(f"{spacing:.3g}" for spacing in row.spacing),
-                ", ".join(row.labels),
-                row.status.split("\n")[0],
-            )
-            for column, text in enumerate(texts):
-                item = qt.QTableWidgetItem(text)
-                item.setToolTip(row.status if column == 5 or row.severity else text)
-                if row.severity:
-                    item.setForeground(qt.QBrush(qt.QColor(*STATUS_COLOURS[row.severity])))
-                table.setItem(n, column, item)
-        table.resizeColumnsToContents()
-        for column in range(table.columnCount - 1):  # leave room for the status
-            table.setColumnWidth(column, min(table.columnWidth(column), WIDEST_COLUMN))
+        """Fill the table with CaseRows; long tables go on in the next turns of the event loop."""
+        self._rows, self._filled = list(rows), 0
+        self.table.setRowCount(len(self._rows))
+        self._fillSome()
+        self.table.resizeColumnsToContents()
+        for column in range(self.table.columnCount):
+            self.table.setColumnWidth(column, min(self.table.columnWidth(column), WIDEST_COLUMN))
+
+    def _fillSome(self):
+        end = min(self._filled + ROWS_AT_ONCE, len(self._rows))
+        roles = qt.QPalette.Base, qt.QPalette.AlternateBase
+        colours = {severity: onWidget(rgb, self.table, *roles) for severity, rgb in STATUS_COLOURS.items()}
+        for n in range(self._filled, end):
+            self._fill(n, self._rows[n], colours)
+        self._filled = end
+        if end < len(self._rows) and not self._isFilling:
+            self._isFilling = True
+            qt.QTimer.singleShot(0, self._goOn)
+
+    def _goOn(self):
+        self._isFilling = False
+        if self._rows:
+            self._fillSome()
+
+    def abandon(self):
+        """Fill no more: the panel goes away."""
+        self._rows = []
+
+    @staticmethod
+    def inWords(row):
+        """All that is known of a case, for people."""
+        size, spacing = _sizeOf(row), _spacingOf(row)
+        grid = _("{size} voxels, {spacing} mm").format(size=size, spacing=spacing) if size and spacing else size
+        facts = "; ".join(filter(None, (row.id, roleName(row.role), grid, ", ".join(row.labels))))
+        return "\n".join(filter(None, (facts, row.status)))
+
+    def _fill(self, n, row, colours):
+        size, spacing = _sizeOf(row), _spacingOf(row)
+        texts = (row.id, roleName(row.role), row.status.split("\n")[0], size, spacing, ", ".join(row.labels))
+        for column, text in enumerate(texts):
+            item = qt.QTableWidgetItem(text)
+            item.setToolTip(row.status if column == STATUS or row.severity else text)
+            if row.severity:
+                item.setForeground(qt.QBrush(colours[row.severity]))
+            self.table.setItem(n, column, item)
 
     def selected(self):
         """Ids of the selected cases."""
         rows = sorted({index.row() for index in self.table.selectionModel().selectedRows()})
-        return [self.table.item(n, 0).text() for n in rows]
+        return [self._rows[n].id for n in rows]
 
     def select(self, ids):
         """Select cases beside those that are selected."""
         table, ids = self.table, set(ids)
-        selection, model = table.selectionModel(), table.model()
-        flags = qt.QItemSelectionModel.Select | qt.QItemSelectionModel.Rows
+        wanted = [n for n, row in enumerate(self._rows) if row.id in ids]
         blocked = table.blockSignals(True)  # the buttons need to know only once
-        for n in range(table.rowCount):
-            if table.item(n, 0).text() in ids:
-                selection.select(model.index(n, 0), flags)
+        for first, last in _runsOf(wanted):  # row by row, a thousand rows would take a second
+            table.setRangeSelected(qt.QTableWidgetSelectionRange(first, 0, last, table.columnCount - 1), True)
         table.blockSignals(blocked)
         self.selectionChanged()
+
+
+def _sizeOf(row):
+    return " x ".join(str(length) for length in row.size)
+
+
+def _spacingOf(row):
+    return " x ".join(f"{length:.3g}" for length in row.spacing)
+
+
+def _runsOf(numbers):
+    """(first, last) of every run of rising numbers without gaps."""
+    known = set(numbers)
+    return zip((n for n in numbers if n - 1 not in known), (n for n in numbers if n + 1 not in known))

@@ -4,14 +4,17 @@ from metassl import ROLES, InputError
 from slicer.i18n import tr as _
 
 from ..Scene.CaseList import isDataset
-from ..Scene.CaseNodes import caseVolumes, segmentationOn
+from ..Scene.CaseNodes import caseVolumes, hideFrom, segmentationOn
 from ..Scene.CasePreview import showCase
+from ..Scene.Result import PREVIEW, RESULT
 from ..Scene.ResultLoader import LoadError
-from ..Scene.SampleSource import discardUnfinished, sampleDataset, sampleIsMade
+from ..Scene.SampleSource import MAKING, discardUnfinished, sampleDataset, sampleIsMade
+from ..Scene.Words import roleName
 from .CaseTable import CaseTable
 from .ClassTable import ClassTable
 from .Section import Section, allow, fill, say
 from .Task import Task
+from .WorkLine import WorkLine
 
 
 class DataSection(Section):
@@ -19,13 +22,16 @@ class DataSection(Section):
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
-        self.task = Task(logic, ui.dataStatus, ui.dataProgress)
-        self._stops = []
-        self.caseTable = CaseTable(ui.caseTable, self.updateButtons)
+        self.status = ui.dataStatus
+        self.task = Task(logic, WorkLine(ui), self.status, ended=self._onEnded)
+        self._stops, self._remarks = [], []
+        self._before = []
+        self.caseTable = CaseTable(ui.caseTable, self.onSelected)
         self.classTable = ClassTable(ui.classTable, self.onClassRenamed)
-        fill(ui.roleBox, list(zip(ROLES, (_("labelled"), _("unlabelled"), _("hold-out"), _("ignored")))))
+        fill(ui.roleBox, [(role, roleName(role)) for role in ROLES])
         ui.addFolderButton.connect("clicked(bool)", self.onAddFolder)
         ui.casesFolderPath.connect("currentPathChanged(QString)", lambda path: self.updateButtons())
+        ui.casesFolderPath.connect("validInputChanged(bool)", lambda isValid: self.updateButtons())
         ui.sampleButton.connect("clicked(bool)", self.onSample)
         ui.addNodesButton.connect("clicked(bool)", self.onAddNodes)
         ui.addAllNodesButton.connect("clicked(bool)", self.onAddAllNodes)
@@ -34,7 +40,9 @@ class DataSection(Section):
         ui.removeCasesButton.connect("clicked(bool)", self.onRemove)
         ui.clearCasesButton.connect("clicked(bool)", self.onClear)
         ui.checkButton.connect("clicked(bool)", self.onCheck)
-        ui.cancelDataButton.connect("clicked(bool)", lambda checked: self.task.cancel())
+        ui.dataSection.connect("contentsCollapsed(bool)", lambda isCollapsed: self.showTitle())
+        self._title = ui.dataSection.text
+        ui.showCaseButton.connect("clicked(bool)", lambda checked: self.showSelected())
         ui.caseTable.connect("cellDoubleClicked(int,int)", lambda row, column: self.showCase(row))
 
     def setParameterNode(self, parameters, cases):
@@ -47,12 +55,42 @@ class DataSection(Section):
         """Fill both tables from the case list."""
         self.caseTable.show(self.cases.rows)
         self.classTable.show(self.cases)
+        self.onSelected()
+        self.showTitle()
         self.logic.tellSections()
+
+    def showTitle(self):
+        """The section's title; when it is closed, with the number of cases."""
+        summary = self.summary() if self.cases is not None and self.ui.dataSection.collapsed else ""
+        self.ui.dataSection.text = f"{self._title}: {summary}" if summary else self._title
+
+    def nodesChanged(self):
+        hideFrom(self.ui.caseVolumeSelector, (RESULT, PREVIEW))
+        hideFrom(self.ui.caseSegmentationSelector, (PREVIEW,))  # a corrected result is a good annotation
+        self.updateButtons()
+
+    def remember(self):
+        """A scene is added: it may replace the cases."""
+        self._before = [row.id for row in self.cases.rows]
+
+    def tellReplaced(self):
+        """Say when the scene that was added has replaced the cases."""
+        before, self._before = self._before, []
+        if before and before != [row.id for row in self.cases.rows]:
+            text = _("The added scene brought its own list of cases. It replaces the {count} case(s) that were here.")
+            say(self.status, text.format(count=len(before)), wrong=True)
+
+    def onSelected(self):
+        """Say everything about the selected case: the columns are narrow."""
+        selected = self.caseTable.selected()
+        row = next((row for row in self.cases.rows if row.id in selected), None) if len(selected) == 1 else None
+        say(self.ui.caseText, "" if row is None else self.caseTable.inWords(row))
+        self.updateButtons()
 
     def summary(self):
         """How many cases have which role."""
         counts = self.cases.counts()
-        return ", ".join(f"{count} {role}" for role, count in counts.items() if count)
+        return ", ".join(f"{count} {roleName(role)}" for role, count in counts.items() if count)
 
     def updateButtons(self):
         ui, busy = self.ui, self.logic.busy()
@@ -67,10 +105,10 @@ class DataSection(Section):
         allow(ui.addNodesButton, busy or volume)
         allow(ui.addAllNodesButton, busy or volumes)
         allow(ui.setRoleButton, busy or selected)
+        allow(ui.showCaseButton, selected)
         allow(ui.removeCasesButton, busy or selected)
         allow(ui.clearCasesButton, busy or empty)
         allow(ui.checkButton, busy or ready or empty)
-        ui.cancelDataButton.enabled = self.task.isRunning
 
     # Adding
 
@@ -85,12 +123,20 @@ class DataSection(Section):
         self.task.run(["prepare", folder, "--out", prepared], lambda event: self._add(event["dataset"]))
 
     def onSample(self, _checked=False):
+        if MAKING:
+            say(self.status, _("The sample is being made already. Press Sample again when it is there."), wrong=True)
+            return
         if sampleIsMade():
             self._add(sampleDataset())
             return
         discardUnfinished()
+        MAKING.append(self)
         self.task.begin(_("The sample is being made."))
         self.task.run(["sample", "--out", sampleDataset().parent], lambda event: self._add(event["dataset"]))
+
+    def _onEnded(self):
+        if self in MAKING:
+            MAKING.remove(self)
 
     def _add(self, dataset):
         try:
@@ -153,17 +199,25 @@ class DataSection(Section):
             say(self.ui.dataStatus, problem, wrong=True)
         self.refresh()
 
+    def showSelected(self):
+        """Show the first selected case in the slice views."""
+        selected = self.caseTable.selected()
+        self.showCase(next(n for n, row in enumerate(self.cases.rows) if row.id in selected))
+
     def showCase(self, n):
         """Show a case in the slice views."""
         try:
-            showCase(self.cases, self.cases.rows[n])
+            kept = showCase(self.cases, self.cases.rows[n])
+            if kept:
+                text = _("You have changed {name}: it stays in the scene. Save it, or choose it as an annotation.")
+                say(self.ui.dataStatus, text.format(name=", ".join(kept)))
         except LoadError as error:
             say(self.ui.dataStatus, str(error), wrong=True)
 
     # Checking
 
     def onCheck(self, _checked=False):
-        self._stops = []
+        self._stops, self._remarks = [], []
         self.task.begin(_("Cases are being read."), temporary=True)
         self.task.export(self.cases, self.task.folder / "check", self._checkFile)
 
@@ -175,8 +229,10 @@ class DataSection(Section):
 
     def _onReport(self, event):
         if event["event"] == "report":
-            stops = [problem for problem in event.get("problems", []) if problem.get("case_id") is None]
-            self._stops = [" ".join(filter(None, (stop["message"], stop.get("remedy")))) for stop in stops]
+            about = [problem for problem in event.get("problems", []) if problem.get("case_id") is None]
+            texts = [(p["severity"], " ".join(filter(None, (p["message"], p.get("remedy"))))) for p in about]
+            self._stops = [text for severity, text in texts if severity == "stop"]
+            self._remarks = [text for severity, text in texts if severity != "stop"]
             self.cases.applyReport(event)
             self.refresh()
 
@@ -186,8 +242,12 @@ class DataSection(Section):
             return "\n".join(self._stops)
         severities = [row.severity for row in self.cases.rows]
         bad, odd = severities.count("excluded"), severities.count("warning")
+        verdict = _("{summary}. {bad} cannot be used and {odd} need a look: see the Status column.")
         if not bad and not odd:
-            return _("{summary}: all can be used.").format(summary=self.summary())
-        return _("{summary}. {bad} cannot be used and {odd} need a look: see the Status column.").format(
-            summary=self.summary(), bad=bad, odd=odd
-        )
+            verdict = _("{summary}: all can be used.")
+        return "\n".join([verdict.format(summary=self.summary(), bad=bad, odd=odd), *self._remarks])
+
+    def cleanup(self):
+        self._onEnded()
+        self.caseTable.abandon()
+        super().cleanup()

@@ -2,8 +2,10 @@ import qt
 from metassl import REGIONS
 from slicer.i18n import tr as _
 
+from ..Scene.RegionDisplay import RegionDisplay
 from ..Scene.Result import resultsInScene
-from .Section import Section, allow, fill, setUpTable
+from ..Scene.Words import regionName
+from .Section import Section, allow, chip, fill, setUpTable
 
 
 class DisplaySection(Section):
@@ -12,6 +14,8 @@ class DisplaySection(Section):
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
         self._mode = "image"
+        self._chosen = set()
+        """IDs of the nodes of the chosen result."""
         self._buttons = {
             "segmentation": ui.segmentationButton,
             "regions": ui.regionsButton,
@@ -23,11 +27,13 @@ class DisplaySection(Section):
         ui.resultBox.connect("currentIndexChanged(int)", self.onResult)
         ui.opacitySlider.connect("valueChanged(double)", self.onOpacity)
         ui.legendBox.connect("toggled(bool)", self.onLegend)
+        ui.certainBox.connect("toggled(bool)", self.onLegend)
         table = ui.regionTable
         names = (_("Class"), _("ml"), *(region.code for region in REGIONS))
         setUpTable(table, names)
         for n, region in enumerate(REGIONS, 2):
-            table.horizontalHeaderItem(n).setToolTip(region.name)
+            table.horizontalHeaderItem(n).setToolTip(regionName(region))
+            table.horizontalHeaderItem(n).setIcon(chip(region.colour))
 
     def setParameterNode(self, parameters, cases):
         super().setParameterNode(parameters, cases)
@@ -36,27 +42,45 @@ class DisplaySection(Section):
     @property
     def result(self):
         """The chosen result, or None; looked for in the scene, where its nodes may have been deleted meanwhile."""
-        chosen = self.ui.resultBox.currentData
-        found = (result for result in resultsInScene() if chosen in [node.GetID() for node in result.nodes.values()])
-        return next(found, None)
+        return _withAny(self._chosen, resultsInScene())
+
+    def forgetScene(self):
+        self._chosen = set()  # the next scene's nodes have the same IDs
 
     def refresh(self):
-        """Find the results of the scene again; the newest is chosen."""
-        fill(self.ui.resultBox, [(result.first.GetID(), result.name) for result in resultsInScene()[::-1]])
+        """Find the results of the scene again. The chosen one stays; without one it is the one that can be seen."""
+        results = resultsInScene()[::-1]
+        chosen = _withAny(self._chosen, results)
+        if chosen is None:
+            chosen, mode = RegionDisplay.shownOf(results)
+            self._setMode(mode)
+        self._choose(chosen, results)
+
+    def _choose(self, result, results):
+        """Choose one of the results, or none; nothing else is shown for it."""
+        self._chosen = set() if result is None else {node.GetID() for node in result.nodes.values()}
+        if result is not None and self._mode != "image" and self._mode not in result.nodes:  # it was deleted
+            self._setMode("image")
+        choices = [(found.first.GetID(), found.name) for found in results]
+        fill(self.ui.resultBox, choices, None if result is None else result.first.GetID(), orFirst=False)
         self._fillTable()
         self.updateButtons()
 
+    def nodesChanged(self):
+        self.refresh()
+
     def onResult(self, _index=0):
-        self._fillTable()
-        self.updateButtons()
-        result = self.result
+        results = resultsInScene()[::-1]
+        result = _withAny({self.ui.resultBox.currentData}, results)
+        self._choose(result, results)
         if result is not None:
             self.show(self._mode if self._mode in result.nodes else next(iter(result.nodes)))
 
     def showNewest(self):
         """Show the segmentation of the newest result, or what it has instead."""
-        self.refresh()
-        result = self.result
+        results = resultsInScene()[::-1]
+        result = next(iter(results), None)
+        self._choose(result, results)
         if result is not None:
             self.show("segmentation" if "segmentation" in result.nodes else next(iter(result.nodes)))
 
@@ -65,9 +89,13 @@ class DisplaySection(Section):
         result = self.result
         if result is None:
             return
+        self._setMode(mode)
+        ui = self.ui
+        self.logic.display.show(result, mode, self.parameters.opacity, ui.legendBox.checked, ui.certainBox.checked)
+
+    def _setMode(self, mode):
         self._mode = mode
         self._buttons[mode].checked = True
-        self.logic.display.show(result, mode, self.parameters.opacity, self.ui.legendBox.checked)
 
     def onLegend(self, _checked=False):
         self.show(self._mode)
@@ -81,7 +109,9 @@ class DisplaySection(Section):
         result = self.result
         for mode, button in self._buttons.items():
             missing = ""
-            if result is None:
+            if result is None and self.ui.resultBox.count:
+                missing = _("Choose a result first.")
+            elif result is None:
                 missing = _("Segment a volume in section 4 first.")
             elif mode != "image" and mode not in result.nodes:
                 missing = _("This result does not include it.")
@@ -105,6 +135,12 @@ class DisplaySection(Section):
             for column, text in enumerate(texts):
                 table.setItem(n, column, qt.QTableWidgetItem(text))
         table.resizeColumnsToContents()
+
+
+def _withAny(IDs, results):
+    """The first result that has a node with one of these IDs, or None."""
+    found = (result for result in results if any(node.GetID() in IDs for node in result.nodes.values()))
+    return next(found, None)
 
 
 def _share(part):

@@ -1,17 +1,16 @@
-import shutil
-
 import qt
-import slicer
 from slicer.i18n import tr as _
 
-from ..Engine.Runs import classesOf, modelIn
-from ..Scene.CaseExporter import ExportError
-from ..Scene.ResultLoader import KINDS, LoadError
+from ..Engine.ModelCard import cardOf
+from ..Engine.Runs import modelIn
+from ..Scene.CaseNodes import hideFrom, volumeInView
+from ..Scene.Result import PREVIEW, RESULT
+from ..Scene.ResultLoader import KINDS
+from ..Scene.Words import methodName, roleName
 from .Section import Section, allow, fill, say
+from .Segmentation import Segmentation, predictionOptions
 from .Task import Task
-
-CASE = "volume"
-"""How the engine names the one volume that it is given."""
+from .WorkLine import WorkLine
 
 
 class SegmentSection(Section):
@@ -19,16 +18,17 @@ class SegmentSection(Section):
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
-        self.task = Task(logic, ui.segmentStatus, ui.segmentProgress)
+        self.status = ui.segmentStatus
+        self.task = Task(logic, WorkLine(ui), self.status)
         self.segmented = lambda result: None
         """Called with the Result when its nodes are in the scene."""
         ui.modelBox.connect("currentIndexChanged(int)", self.onModel)
         ui.browseModelButton.connect("clicked(bool)", self.onBrowse)
         ui.applyButton.connect("clicked(bool)", self.onApply)
-        ui.cancelSegmentButton.connect("clicked(bool)", lambda checked: self.task.cancel())
         ui.batchButton.connect("clicked(bool)", self.onBatch)
         for path in (ui.inputFolderPath, ui.outputFolderPath):
             path.connect("currentPathChanged(QString)", lambda text: self.updateButtons())
+            path.connect("validInputChanged(bool)", lambda isValid: self.updateButtons())  # emptied
 
     def setParameterNode(self, parameters, cases):
         super().setParameterNode(parameters, cases)
@@ -43,8 +43,22 @@ class SegmentSection(Section):
             if model is not None:
                 choices.insert(0, (str(model.path), str(model.path)))
                 chosen = str(model.path)
-        fill(self.ui.modelBox, choices, chosen)
-        self.onModel()
+        fill(self.ui.modelBox, choices, chosen, orFirst=not chosen)  # another model would be a silent surprise
+        self._showCard()
+        self.logic.tellSections()
+
+    def _showCard(self):
+        model = self.ui.modelBox.currentData
+        say(self.ui.modelText, _inWords(cardOf(model)) if model else "")
+
+    def nodesChanged(self):
+        """Offer the volumes that can be segmented; the one in view is proposed."""
+        hideFrom(self.ui.inputSelector, (RESULT, PREVIEW))
+        if self.parameters is not None and self.parameters.inputVolume is None:
+            volume = volumeInView()
+            if volume is not None:
+                self.parameters.inputVolume = volume
+        self.updateButtons()
 
     def chooseModel(self, path):
         """Choose a model folder."""
@@ -52,8 +66,10 @@ class SegmentSection(Section):
         self.refreshModels()
 
     def onModel(self, _index=0):
+        """The person has chosen: the scene keeps it."""
         if self.parameters is not None:
             self.parameters.model = self.ui.modelBox.currentData or ""
+        self._showCard()
         self.logic.tellSections()
 
     def onBrowse(self, _checked=False):
@@ -70,7 +86,9 @@ class SegmentSection(Section):
 
     def updateButtons(self):
         ui, busy = self.ui, self.logic.busy() or self.logic.notReady()
-        model = "" if ui.modelBox.count else _("Train a model in section 3, or choose one with Browse.")
+        model = "" if ui.modelBox.currentData else _("Train a model in section 3, or choose one with Browse.")
+        if model and self.parameters is not None and self.parameters.model:
+            model = _("The model {path} is not there any more. Choose another one.").format(path=self.parameters.model)
         chosen = self.parameters is not None and self.parameters.inputVolume is not None
         volume = "" if chosen else _("Choose a volume first.")
         outputs = "" if self._kinds() else _("Choose at least one output.")
@@ -80,7 +98,6 @@ class SegmentSection(Section):
             folders = _("The output folder must not be the input folder.")
         allow(ui.applyButton, busy or model or volume or outputs)
         allow(ui.batchButton, busy or model or folders)
-        ui.cancelSegmentButton.enabled = self.task.isRunning
 
     def _kinds(self):
         if self.parameters is None:
@@ -91,59 +108,51 @@ class SegmentSection(Section):
     # One volume
 
     def onApply(self, _checked=False):
-        volume, model, kinds = self.parameters.inputVolume, self.ui.modelBox.currentData, self._kinds()
-        self.task.begin(_("A volume is being segmented."), temporary=True)
-        image = self.task.folder / f"{CASE}.nrrd"
-        try:
-            classes = classesOf(model)
-            self.logic.exporter.exportVolume(volume, image)
-        except (ExportError, ValueError) as error:
-            self.task.finish(str(error), wrong=True)
-            return
-        volumeID, results = volume.GetID(), self.task.folder / "results"
-        self._predict(
-            image,
-            results,
-            lambda event: self._load(volumeID, results, classes, kinds),
-            progress=lambda phase, fraction, seconds, text: self.task.progress(phase, fraction, seconds),
-        )
+        self.parameters.model = self.ui.modelBox.currentData
+        kinds = self._kinds()
+        work = Segmentation(self.task, self.parameters.inputVolume, self.ui.modelBox.currentData, kinds, self._onDone)
+        work.start(self._options())
 
-    def _load(self, volumeID, results, classes, kinds):
-        """Make nodes of the results, if the volume is still there."""
-        volume = slicer.mrmlScene.GetNodeByID(volumeID)
-        if volume is None:
-            kept = self.logic.runs.newFolder(_("results"))
-            shutil.copytree(results, kept)
-            self.task.finish(_("The volume is gone; the results are in {folder}").format(folder=kept), wrong=True)
-            return
-        try:
-            result = self.logic.loader.load(volume, results, CASE, classes, kinds)
-        except (LoadError, ValueError, RuntimeError) as error:
-            self.task.finish(str(error), wrong=True)
-            return
+    def _onDone(self, result):
         if self.parameters.show3D and "segmentation" in result.nodes:
             self.logic.display.show3D(result.nodes["segmentation"], True)
-        self.task.finish(_("Done: {name}.").format(name=", ".join(node.GetName() for node in result.nodes.values())))
         self.segmented(result)
 
     # A folder
 
     def onBatch(self, _checked=False):
-        self.task.begin(_("A folder is being segmented."))
-        out = str(self.ui.outputFolderPath.currentPath)
+        inputs, out = (str(path.currentPath) for path in (self.ui.inputFolderPath, self.ui.outputFolderPath))
+        for path in (self.ui.inputFolderPath, self.ui.outputFolderPath):
+            path.addCurrentPathToHistory()
+        self.parameters.model = self.ui.modelBox.currentData
         text = _("{count} volume(s) segmented, results in {folder}")
-        self._predict(
-            str(self.ui.inputFolderPath.currentPath),
-            out,
+        self.task.begin(_("A folder is being segmented."), survives=True)
+        self.task.run(
+            ["predict", self.ui.modelBox.currentData, inputs, "--out", out, *self._options()],
             lambda event: self.task.finish(text.format(count=len(event.get("results", [])), folder=out)),
         )
 
-    # The engine
+    def _options(self):
+        chosen = self.parameters
+        return predictionOptions(self._kinds(), chosen.device, chosen.keepLargest, chosen.careful)
 
-    def _predict(self, inputs, out, done, **listening):
-        options = ["--device", self.parameters.device]
-        kinds = self._kinds()
-        options += [] if "regions" in kinds else ["--no-regions"]
-        options += [] if "confidence" in kinds else ["--no-confidence"]
-        options += ["--keep-largest"] if self.parameters.keepLargest else []
-        self.task.run(["predict", self.ui.modelBox.currentData, inputs, "--out", out, *options], done, **listening)
+
+def _inWords(card):
+    """A model's card for people."""
+    texts = []
+    if card.classes:
+        texts.append(_("Segments {classes}.").format(classes=", ".join(card.classes)))
+    if len(card.channels) > 1:
+        channels = ", ".join(card.channels)
+        texts.append(_("Needs several volumes of each case ({channels}): segment a folder.").format(channels=channels))
+    counts = [f"{count} {roleName(role)}" for role, count in card.cases.items() if count and role != "ignored"]
+    facts = [methodName(card.method), *counts]
+    if card.steps is not None:
+        facts.append(_("{steps} steps").format(steps=card.steps))
+    if any(facts):
+        texts.append(", ".join(filter(None, facts)) + ".")
+    if card.holdOutDice is not None:
+        text = _("Hold-out Dice {dice:.3f}").format(dice=card.holdOutDice)
+        parts = [f"{name} {dice:.3f}" for name, dice in card.classDice.items()] if len(card.classDice) > 1 else ()
+        texts.append(text + (f" ({', '.join(parts)})." if parts else "."))
+    return " ".join(texts)

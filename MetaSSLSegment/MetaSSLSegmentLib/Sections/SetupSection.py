@@ -4,6 +4,7 @@ from slicer.i18n import tr as _
 from ..Engine.Requirements import InstallationError
 from .Section import Section, allow, say
 from .Task import Task
+from .WorkLine import WorkLine
 
 
 class SetupSection(Section):
@@ -11,8 +12,9 @@ class SetupSection(Section):
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
-        self.installation = Task(logic, ui.packagesText)
-        self.deviceCheck = Task(logic, ui.deviceText)
+        line = WorkLine(ui)
+        self.installation = Task(logic, line, ui.packagesText)
+        self.deviceCheck = Task(logic, line, ui.deviceText)
         ui.installButton.connect("clicked(bool)", self.onInstall)
         ui.deviceButton.connect("clicked(bool)", self.onDevice)
         ui.setupSection.collapsed = True
@@ -46,7 +48,9 @@ class SetupSection(Section):
         if not slicer.util.confirmOkCancelDisplay(question):
             return
         problem = None
-        self.installation.begin(_("Packages are being installed."))  # pip lets the application go on meanwhile
+        self.installation.begin(
+            _("Packages are being installed."), survives=True
+        )  # pip lets the application go on meanwhile
         try:
             requirements.install()
         except InstallationError as error:
@@ -58,8 +62,27 @@ class SetupSection(Section):
             slicer.util.restart()
 
     def onDevice(self, _checked=False):
-        self.deviceCheck.begin(_("Starting the engine to check the device..."))
-        self.deviceCheck.run(["info"], done=lambda facts: self.deviceCheck.finish(_inWords(facts)))
+        self.deviceCheck.begin(_("Starting the engine to check the device..."), survives=True)
+        self.deviceCheck.run(
+            ["info"],
+            done=lambda facts: self.deviceCheck.finish(_inWords(facts)),
+            failed=lambda failure: self.deviceCheck.finish(self._wayOut(failure), wrong=True),
+        )
+
+    def _wayOut(self, failure):
+        """What to do when the engine cannot use its packages; what is broken counts as installed."""
+        self.refresh()
+        if self.logic.requirements.missing or failure.exitCode is None:
+            return failure.text()
+        return (
+            failure.message
+            + "\n"
+            + _(
+                "All packages are there, but they do not work, perhaps since an installation was cut off or another "
+                "program replaced a part. Open the module PyTorch Utils and press Uninstall PyTorch (other packages: "
+                "slicer.util.pip_uninstall('NAME') in the Python console), restart Slicer, and install again here."
+            )
+        )
 
 
 def _inWords(facts):

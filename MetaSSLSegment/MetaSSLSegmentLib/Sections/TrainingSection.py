@@ -2,14 +2,15 @@ import shutil
 from pathlib import Path
 
 import qt
-import slicer
 from metassl import Job, duration
 from slicer.i18n import tr as _
 
 from ..Engine.Runs import eventsOf, modelIn
 from ..Scene.ParameterNode import trainingSettings
-from .Section import Section, allow, fill
+from ..Scene.Words import methodName
+from .Section import Section, allow, fill, say
 from .Task import Task
+from .WorkLine import WorkLine
 
 RUNS_SETTING = "MetaSSL/RunsFolder"
 MAXIMUM_LOG_LINES = 5000
@@ -17,16 +18,8 @@ MAXIMUM_LOG_LINES = 5000
 
 def methodChoices():
     """Key -> text of the methods, in the engine's order; supervised only, the baseline, comes last."""
-    texts = {
-        "mean-teacher": _("Mean Teacher"),
-        "fixmatch": _("FixMatch"),
-        "cps": _("CPS (two networks)"),
-        "cct": _("CCT (several decoders)"),
-        "r-drop": _("R-Drop (dropout)"),
-        "supervised": _("Supervised only"),
-    }
     keys = Job.__dataclass_fields__["method"].metadata["choices"]
-    return {key: texts.get(key, key) for key in sorted(keys, key=lambda key: key == "supervised")}
+    return {key: methodName(key) for key in sorted(keys, key=lambda key: key == "supervised")}
 
 
 class TrainingSection(Section):
@@ -34,16 +27,20 @@ class TrainingSection(Section):
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
-        self.task = Task(logic, ui.trainingStatus, ui.trainingProgress, ended=self._onEnded)
+        self.status = ui.trainingStatus
+        self.task = Task(logic, WorkLine(ui), self.status, ended=self._onEnded)
+        self.task.stopText, self.task.onStop = _("Stop"), self.onStop
         self._run = None
         self._isNew = False
         self._doubted = []
         self.trainedModel = None
-        self.modelChosen = lambda path: None
-        """Called with the model folder when *Use this model* is pressed."""
+        self.begun = self.trained = lambda *model: None
+        """Called when a training begins, and with the model folder when one has made a model."""
+        self.runsChanged = lambda: None
+        """Called when another runs folder was chosen, or a training has ended."""
         self._flushTimer = qt.QTimer()
-        self._flushTimer.setInterval(1000)
-        self._flushTimer.connect("timeout()", self.logic.curves.flush)
+        self._flushTimer.setInterval(300)
+        self._flushTimer.connect("timeout()", self.logic.curves.flushOne)
         self._choices = {
             "method": (ui.methodBox, methodChoices()),
             "budgetKind": (ui.budgetBox, {"minutes": _("minutes"), "iterations": _("steps")}),
@@ -64,16 +61,13 @@ class TrainingSection(Section):
             fill(box, choices.items())
             box.connect("currentIndexChanged(int)", lambda index, name=name: self.onChoice(name))
         fill(ui.chartBox, [("losses", _("losses")), ("regions", _("regions")), ("hold-out", _("hold-out Dice"))])
-        ui.runsFolderPath.currentPath = str(self.logic.runs.folder)
-        ui.runsFolderPath.connect("currentPathChanged(QString)", self.onRunsFolder)
+        ui.runsFolderButton.directory = str(self.logic.runs.folder)
+        ui.runsFolderButton.connect("directoryChanged(QString)", self.onRunsFolder)
         ui.startButton.connect("clicked(bool)", self.onStart)
-        ui.stopButton.connect("clicked(bool)", self.onStop)
         ui.resumeButton.connect("clicked(bool)", self.onResume)
         ui.chartButton.connect("clicked(bool)", self.onChart)
         ui.chartBox.connect("currentIndexChanged(int)", self.onChart)
-        ui.useModelButton.connect("clicked(bool)", lambda checked: self.modelChosen(self.trainedModel))
         ui.logText.setMaximumBlockCount(MAXIMUM_LOG_LINES)
-        ui.useModelButton.visible = False
         self.refreshRuns()
 
     def setParameterNode(self, parameters, cases):
@@ -90,10 +84,22 @@ class TrainingSection(Section):
         minutes = self.ui.budgetBox.currentData == "minutes"
         self.ui.minutesSpin.visible = minutes
         self.ui.iterationsSpin.visible = not minutes
+        say(self.ui.budgetText, self._budgetInWords())
         supervised = self.ui.methodBox.currentData == "supervised"
         self.ui.metasslBox.enabled = not supervised
         for widget in (self.ui.regionWeightsBox, self.ui.thresholdMemorySpin, self.ui.thresholdCapSpin):
             widget.enabled = not supervised and self.parameters.metasslLoss
+
+    def _budgetInWords(self):
+        """What the budget buys here, when an earlier training tells."""
+        pace = self.logic.runs.stepsPerMinute(self.parameters.method)
+        if not pace:
+            return ""
+        if self.parameters.budgetKind == "minutes":
+            steps = self.parameters.minutes * pace
+            return _("About {steps} steps, by the pace of your last training.").format(steps=_rounded(steps))
+        time = duration(60 * self.parameters.iterations / pace)
+        return _("About {time}, by the pace of your last training.").format(time=time)
 
     def onChoice(self, name):
         if self.parameters is not None:
@@ -103,11 +109,12 @@ class TrainingSection(Section):
 
     def onRunsFolder(self, path):
         self.logic.setRunsFolder(str(path))
-        self.refreshRuns()
-        self.logic.tellSections()
+        self.runsChanged()
 
     def refreshRuns(self):
-        """Offer the trainings that can be resumed."""
+        """Offer the trainings that can be resumed, and learn from those that have ended."""
+        if self.parameters is not None:
+            say(self.ui.budgetText, self._budgetInWords())
         fill(self.ui.resumeBox, [(str(run), run.name) for run in self.logic.runs.unfinished()])
 
     def updateButtons(self):
@@ -122,14 +129,7 @@ class TrainingSection(Section):
         allow(ui.startButton, busy or missing)
         resumable = "" if ui.resumeBox.count else _("There is no training to resume.")
         allow(ui.resumeButton, busy or resumable)
-        ui.stopButton.enabled = self.task.isRunning
-        ui.stopButton.text = _("Stop at once") if self.task.isStopping else _("Stop")
-        ui.stopButton.toolTip = (
-            _("End the engine now. The last checkpoint is kept, and the training can be resumed from it.")
-            if self.task.isStopping
-            else _("Finish the step, save the model and stop. The training can be resumed.")
-        )
-        ui.useModelButton.visible = self.trainedModel is not None and not self.task.isRunning
+        ui.resumeBox.visible = ui.resumeButton.visible = not resumable
 
     # Starting
 
@@ -150,11 +150,14 @@ class TrainingSection(Section):
         self._run, self._isNew, self.trainedModel, self._doubted = run, isNew, None, []
         self.ui.logText.clear()
         self.logic.curves.clear()
+        self.onChart()  # now that the person is here: later another module, with another layout, may be open
         self._flushTimer.start()
         self.task.begin(_("A training is running."))
+        self.begun()
 
     def _start(self, arguments):
-        self.task.run(arguments, self._onDone, event=self._onEvent, log=self._log, cancelled=self._onCancelled)
+        listening = {"event": self._onEvent, "log": self._log, "cancelled": self._onCancelled}
+        self.task.run(arguments, self._onDone, survives=True, **listening)
 
     # Watching
 
@@ -164,23 +167,21 @@ class TrainingSection(Section):
 
     def _onEvent(self, event):
         self.logic.curves.add(event)
-        if event["event"] == "start":
-            self.onChart()
-        elif event["event"] == "annotations":
+        if event["event"] == "annotations":
             self._doubted = [str(case) for case in event.get("doubted") or ()]
 
     def onChart(self, _index=0):
         """Show the chosen curves in the plot view."""
-        self.logic.curves.flush()
-        slicer.modules.plots.logic().ShowChartInLayout(self.logic.curves.chartNode(self.ui.chartBox.currentData))
+        self.logic.curves.show(self.ui.chartBox.currentData)
 
     # Ending
 
-    def onStop(self, _checked=False):
+    def onStop(self):
+        """Ask the engine to save and stop; asked again, end it at once: the last checkpoint is kept."""
         if self.task.isStopping:
             self.logic.engine.kill()
         else:
-            self.task.cancel(120, _("Stopping: finishing the step and saving the model..."))
+            self.task.cancel(120, _("Stopping: finishing the step and saving the model..."), kill=_("Stop at once"))
 
     def _onDone(self, event):
         text = _("Finished: {steps} steps in {time}.").format(
@@ -216,8 +217,15 @@ class TrainingSection(Section):
         self.trainedModel = None if model is None else model.path
         if self._isNew and not (self._run / "job.json").exists():  # the engine refused the data: nothing was learnt
             shutil.rmtree(self._run, ignore_errors=True)
-        self.refreshRuns()
+        self.runsChanged()
+        if self.trainedModel is not None:
+            self.trained(self.trainedModel)
 
     def cleanup(self):
         self._flushTimer.stop()
         super().cleanup()
+
+
+def _rounded(number):
+    """A number with its first two digits only: 1234 becomes 1200."""
+    return int(float(f"{number:.2g}"))

@@ -1,42 +1,37 @@
 """The commands: thin wrappers of the library's functions. torch is imported by the commands that need it only."""
 
 import argparse
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from .. import __version__
-from ..data.dataset import ROLES, Dataset
-from ..errors import DiskError, InputError, OutOfMemoryError, Stopped
+from ..data.dataset import INTENSITIES, ROLES, Dataset
+from ..errors import MissingDependencyError
 from ..events import Reporter
-from .options import add_roles, add_setting, add_settings, job_given, settings_given, source_and_roles
-from .stopping import stop_requests
-
-RESUMABLE = {"minutes", "iterations", "device", "threads"}
-"""Settings that a resumed run may change."""
+from .command import add_command
+from .options import add_roles, add_setting, source_and_roles
+from .review import add_audit, add_rank, add_report
+from .stopping import stoppable
+from .train import add_train
 
 
 def add_commands(commands) -> None:
     """Add every command to the sub-parsers."""
-    for add in (_add_sample, _add_prepare, _add_check, _add_train, _add_predict, _add_evaluate, _add_info):
+    for add in (
+        _add_sample,
+        _add_prepare,
+        _add_check,
+        add_train,
+        _add_predict,
+        add_rank,
+        add_audit,
+        add_report,
+        _add_evaluate,
+        _add_info,
+    ):
         add(commands)
-
-
-def add_command(commands, run: Callable, help: str, *examples: str) -> argparse.ArgumentParser:
-    """A command, named after the function that runs it, with the option that all commands have."""
-    parser = commands.add_parser(
-        run.__name__.strip("_"),
-        help=help,
-        description=help[0].upper() + help[1:] + ".",
-        epilog="\n  metassl ".join(["example:", *examples]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(command=run)
-    text = "standard output: JSON events, one per line; a line or the end of standard input asks for a stop"
-    parser.add_argument("--events", action="store_true", help=text)
-    return parser
 
 
 def _add_sample(commands) -> None:
@@ -48,11 +43,12 @@ def _add_sample(commands) -> None:
         parser.add_argument(f"--{kind}", type=int, default=count, metavar="N", help=f"{kind} cases (default {count})")
 
 
-def _sample(args: argparse.Namespace, reporter: Reporter) -> None:
+def _sample(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     from ..data.sample import make_sample
 
     counts = {"labelled": args.labelled, "unlabelled": args.unlabelled, "test": args.test}
-    path = make_sample(args.out, seed=args.seed, progress=reporter.phase("sample"), **counts)
+    progress = stoppable(reporter.phase("sample"), should_stop)
+    path = make_sample(args.out, seed=args.seed, progress=progress, **counts)
     reporter.info(f"Wrote {path}")
     reporter.event("done", dataset=str(path))
 
@@ -61,18 +57,24 @@ def _add_prepare(commands) -> None:
     help = "make dataset.json from a folder of volumes"
     example = "prepare /data/heart --labelled heart_01 heart_02 --out dataset.json"
     parser = add_command(commands, _prepare, help, example)
-    text = "nnU-Net raw folder, MSD task, folder with images/ and labels/, flat folder, or folder of DICOM series"
+    text = "folder of volumes or DICOM series in any layout of docs/data.md, or the list in it (dataset.json)"
     parser.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the dataset.json to write")
     parser.add_argument("--name", help="name of the data set (default: the folder's)")
+    text = "what the voxels of every channel are: auto, ct (Hounsfield units) or other (default auto)"
+    parser.add_argument("--intensities", nargs="+", choices=INTENSITIES, default=(), metavar="KIND", help=text)
     add_roles(parser)
 
 
-def _prepare(args: argparse.Namespace, reporter: Reporter) -> None:
-    from ..layouts.prepare import prepare
+def _prepare(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    from ..layouts.prepare import prepare, require_own
 
     source, roles = source_and_roles(args)
-    dataset, notes = prepare(source, name=args.name, roles=roles, progress=reporter.phase("reading"))
+    require_own(args.out)
+    progress = stoppable(reporter.phase("reading"), should_stop)
+    dataset, notes = prepare(source, name=args.name, roles=roles, progress=progress)
+    if args.intensities:
+        dataset = replace(dataset, intensities=tuple(args.intensities))
     dataset.save(args.out)
     for note in notes:
         reporter.info(note)
@@ -89,125 +91,28 @@ def _add_check(commands) -> None:
     parser.add_argument("dataset", type=Path, help="dataset.json")
 
 
-def _check(args: argparse.Namespace, reporter: Reporter) -> None:
+def _check(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     from ..data.checking import check_dataset
 
-    with stop_requests(args.events) as should_stop:
-        report = check_dataset(Dataset.load(args.dataset), progress=reporter.phase("checking"), should_stop=should_stop)
-    print(report.text(), file=sys.stderr if args.events else sys.stdout)
+    report = check_dataset(Dataset.load(args.dataset), progress=reporter.phase("checking"), should_stop=should_stop)
+    reporter.result(report.text())
     reporter.event("report", **report.to_dict())
     report.usable_dataset()
     reporter.event("done", excluded=report.excluded)
-
-
-def _add_train(commands) -> None:
-    help = "train a model on the labelled and unlabelled cases"
-    parser = add_command(commands, _train, help, "train dataset.json --out run --minutes 10", "train --resume run")
-    parser.add_argument("dataset", type=Path, nargs="?", help="dataset.json")
-    parser.add_argument("--out", type=Path, metavar="RUN", help="new run folder")
-    text = (
-        "start from a trained model (its folder, or the run that holds it) instead of random weights: plan, method and "
-        "mirror axes are its own; dataset.json names all cases, old ones too, and may have more classes"
-    )
-    parser.add_argument("--from", dest="parent", type=Path, metavar="MODEL", help=text)
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="continue a run; a new budget may be given")
-    add_settings(parser)
-
-
-def _train(args: argparse.Namespace, reporter: Reporter) -> int:
-    """Train in this process, or in the processes that torchrun started."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        return _train_as(True, args, reporter)
-    from ..distributed import OtherRankFailed, process_group
-
-    try:
-        with process_group() as first:
-            reporter.events = reporter.events and first
-            return _train_as(first, args, reporter)
-    except OtherRankFailed as error:
-        if first:
-            reporter.error(error)
-        return error.exit_code
-
-
-def _train_as(first: bool, args: argparse.Namespace, reporter: Reporter) -> int:
-    """Train; only the first process prepares the run folder and listens to the parent."""
-    from ..training.run_folder import RunFolder
-
-    run = RunFolder(args.resume or args.out or "")
-    if first:
-        (_resume_run if args.resume else _start_run)(run, args)
-    with stop_requests(args.events and first) as should_stop:
-        from ..training.train import train
-
-        summary = train(run, reporter, should_stop)
-        if first and summary["model"] and not summary["stopped"]:
-            _calibrate(run, reporter, should_stop)
-    reporter.event("done", **summary)
-    return Stopped.exit_code if summary["stopped"] else 0
-
-
-def _calibrate(run, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
-    """Let the model know how its own judgement fits the hold-out cases; the model is there without it, too."""
-    from ..devices import choose_device
-    from ..inference.model import load_model
-    from ..review.cases import Watch
-    from ..review.expected import calibrate_model
-
-    job, dataset = run.load()
-    if not dataset.with_role("hold-out"):
-        return
-    watch = Watch(reporter.phase("calibrating"), should_stop, reporter.warning)
-    try:
-        found = calibrate_model(run.model, load_model(run.model, choose_device(job.device)), dataset, watch)
-    except Stopped:
-        return
-    except (OutOfMemoryError, DiskError) as error:
-        return reporter.warning(f"The expected Dice is not calibrated: {error}")
-    if found is not None and found.error is not None:
-        reporter.info(f"Expected Dice is off by {found.error:.3f} on average, on {found.cases} hold-out cases.")
-
-
-def _start_run(run, args: argparse.Namespace) -> None:
-    if args.dataset is None or args.out is None:
-        raise InputError("metassl train needs dataset.json and --out RUN, or --resume RUN.")
-    job, dataset, start = job_given(args), Dataset.load(args.dataset), None
-    if args.parent is not None:
-        from ..training.warm_start import start_from
-
-        job, start = start_from(args.parent, settings_given(args), dataset)
-    run.create(job, dataset, start)
-
-
-def _resume_run(run, args: argparse.Namespace) -> None:
-    """Check that the run can be resumed as asked for; a new budget becomes the job's."""
-    if args.dataset is not None or args.out is not None or args.parent is not None:
-        raise InputError(
-            "--resume takes data, folder and start from the run.",
-            "Give neither dataset.json, --out nor --from with it.",
-        )
-    job, _ = run.load()
-    settings = settings_given(args)
-    if other := sorted(set(settings) - RESUMABLE):
-        raise InputError(
-            f"A resumed run keeps its settings; --{other[0].replace('_', '-')} cannot be changed.",
-            "Only --minutes or --iterations, --device and --threads may be given with --resume.",
-        )
-    if settings:
-        no_budget = {"minutes": None, "iterations": None} if {"minutes", "iterations"} & set(settings) else {}
-        replace(job, **{**no_budget, **settings}).save(run.job_file)
 
 
 def _add_predict(commands) -> None:
     help = "segment volumes: labelmap, regions, confidence and volumes in ml"
     parser = add_command(commands, _predict, help, "predict run/model image.nii.gz --out results")
     parser.add_argument("model", type=Path, help="model folder (or the run folder that holds it)")
-    parser.add_argument("inputs", type=Path, nargs="+", help="image files, folders of images or DICOM, dataset.json")
+    parser.add_argument("inputs", type=Path, nargs="+", help="image files, folders as for prepare, dataset.json")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write the results")
-    text = f"which cases of a dataset.json: {', '.join(ROLES)} (default all)"
+    text = f"which cases of a folder or dataset.json: {', '.join(ROLES)} (default all)"
     parser.add_argument("--roles", nargs="+", choices=ROLES, default=ROLES, metavar="ROLE", help=text)
     parser.add_argument("--no-regions", action="store_true", help="write no labelmap of the regions")
     parser.add_argument("--no-confidence", action="store_true", help="write no confidence volume")
+    text = "write confidence as float32 instead of in steps of 1/255; files of five times the size"
+    parser.add_argument("--exact-confidence", action="store_true", help=text)
     parser.add_argument("--overlap", type=float, default=0.5, metavar="X", help="overlap of windows (default 0.5)")
     text = "average over mirrored views, along the axes that the model was trained with (train --mirror-axes); slower"
     parser.add_argument("--mirror", action="store_true", help=text)
@@ -216,33 +121,30 @@ def _add_predict(commands) -> None:
     add_setting(parser, "threads", default=0)
 
 
-def _predict(args: argparse.Namespace, reporter: Reporter) -> None:
-    import torch
-
-    from ..devices import choose_device, describe_device
+def _predict(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    from ..devices import choose_device, describe_device, limit_threads
     from ..inference.model import load_model
     from ..prediction.predict import predict_files
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    limit_threads(args.threads)
     device = choose_device(args.device, reporter.warning)
     model = load_model(args.model, device)
     reporter.info(f"Device: {describe_device(device)}")
-    with stop_requests(args.events) as should_stop:
-        results = predict_files(
-            model,
-            args.inputs,
-            args.out,
-            regions=not args.no_regions,
-            confidence=not args.no_confidence,
-            overlap=args.overlap,
-            mirror=args.mirror,
-            keep_largest=args.keep_largest,
-            roles=args.roles,
-            progress=reporter.phase("segmenting"),
-            should_stop=should_stop,
-            warn=reporter.warning,
-        )
+    results = predict_files(
+        model,
+        args.inputs,
+        args.out,
+        regions=not args.no_regions,
+        confidence=not args.no_confidence,
+        overlap=args.overlap,
+        mirror=args.mirror,
+        keep_largest=args.keep_largest,
+        exact_confidence=args.exact_confidence,
+        roles=args.roles,
+        progress=reporter.phase("segmenting"),
+        should_stop=should_stop,
+        warn=reporter.warning,
+    )
     reporter.info(f"Wrote {len(results)} result(s) to {args.out}")
     reporter.event("done", out=str(args.out), results=results)
 
@@ -251,27 +153,30 @@ def _add_evaluate(commands) -> None:
     help = "compare predictions with labels: Dice, HD95, ASSD, volume difference"
     parser = add_command(commands, _evaluate, help, "evaluate results dataset.json --out metrics")
     parser.add_argument("predictions", type=Path, help="folder of predicted labelmaps")
-    parser.add_argument("labels", type=Path, help="folder of label files, or dataset.json")
+    parser.add_argument("labels", type=Path, help="folder of label files, folder as for prepare, or dataset.json")
     parser.add_argument("--out", type=Path, metavar="DIR", help="for metrics.csv and .json (default: predictions)")
 
 
-def _evaluate(args: argparse.Namespace, reporter: Reporter) -> None:
+def _evaluate(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     from ..evaluation.evaluate import evaluate_folder
 
-    evaluation = evaluate_folder(args.predictions, args.labels, progress=reporter.phase("evaluating"))
+    progress = stoppable(reporter.phase("evaluating"), should_stop)
+    evaluation = evaluate_folder(args.predictions, args.labels, progress=progress)
     evaluation.write(args.out or args.predictions)
-    print(evaluation.table(), file=sys.stderr if args.events else sys.stdout)
-    reporter.event("done", out=str(args.out or args.predictions))
+    reporter.result(evaluation.table())
+    reporter.event("done", out=str(args.out or args.predictions), failed=evaluation.failed)
 
 
 def _add_info(commands) -> None:
     add_command(commands, _info, "show the installed versions and the device that would be used", "info")
 
 
-def _info(args: argparse.Namespace, reporter: Reporter) -> None:
+def _info(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
+    for name in ("torch", "monai", "SimpleITK", "skimage"):
+        _import(name)
     import torch
 
     from ..devices import choose_device, choose_precision, describe_device
@@ -292,5 +197,29 @@ def _info(args: argparse.Namespace, reporter: Reporter) -> None:
         "threads": str(torch.get_num_threads()),
     }
     if not args.events:
-        print("\n".join(f"{name:<13} {fact}" for name, fact in facts.items()))
+        reporter.result("\n".join(f"{name:<13} {fact}" for name, fact in facts.items()))
     reporter.event("done", **facts)
+
+
+def _import(name: str) -> None:
+    """Import a package that must work.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+        MissingDependencyError: it is installed, but broken.
+    """
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            raise
+        raise _broken(name, error) from error
+    except Exception as error:
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: Exception) -> MissingDependencyError:
+    return MissingDependencyError(
+        f"The Python package {name} is installed but cannot be loaded: {error}",
+        f"Install it again: pip install --force-reinstall {name}",
+    )

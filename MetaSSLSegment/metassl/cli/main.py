@@ -4,30 +4,48 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 from .. import __version__
-from ..errors import DiskError, MetaSSLError, MissingDependencyError, OutOfMemoryError, Stopped
-from ..events import Reporter
+from ..errors import DiskError, MetaSSLError, MissingDependencyError, OutOfMemoryError, Stopped, is_out_of_memory
+from ..events import Reporter, write_to_nowhere
 from .commands import add_commands
-from .review import add_review_commands
+from .stopping import end_or_say, stop_requests
 
 EXIT_CODES = """exit codes:
   0 done   1 unexpected error   2 bad input   3 out of memory   4 missing Python package   5 disk
   130 stopped by the user, everything saved"""
 
+BROKEN_LIBRARY = (126, 127, 182, 193, 1114)
+"""Windows' numbers of the errors of a library that is there, but not what it needs."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, or without one print the help; returns the process's exit code."""
-    parser = build_parser()
-    args = parser.parse_args(arguments)
-    if args.command is None:
-        parser.print_help()
-        return 0
-    _escape_unknown_characters(args.events)
-    _shorten_spinning()
-    reporter = Reporter(args.events)
+    _open_closed_streams()
     try:
-        return args.command(args, reporter) or 0
+        parser = build_parser()
+        args = parser.parse_args(arguments)
+        if args.command is None:
+            parser.print_help()
+            return 0
+        _escape_unknown_characters(args.events)
+        _shorten_spinning()
+        return _run(args)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                write_to_nowhere(stream)
+
+
+def _run(args: argparse.Namespace) -> int:
+    reporter = Reporter(args.events)
+    listens = args.events and os.environ.get("RANK", "0") == "0"
+    try:
+        with stop_requests(listens, partial(end_or_say, reporter)) as should_stop:
+            return args.command(args, reporter, should_stop) or 0
     except Exception as error:
         known = explain(error)
         reporter.error(known)
@@ -37,6 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         reporter.error(Stopped("Interrupted."))
         return Stopped.exit_code
+
+
+def _open_closed_streams() -> None:
+    """A stream that the parent closed becomes one to nowhere, lest the next file that is opened takes its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _escape_unknown_characters(events: bool) -> None:
@@ -63,13 +88,19 @@ def explain(error: Exception) -> MetaSSLError:
         return MissingDependencyError(
             f"The Python package {error.name} is not installed.", f"Install it with: pip install {error.name}"
         )
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    ours = str(getattr(error, "name", "")).startswith("metassl")
+    if (isinstance(error, ImportError) and not ours) or getattr(error, "winerror", None) in BROKEN_LIBRARY:
+        return MissingDependencyError(
+            f"A Python package is installed but cannot be loaded: {error}", "Install it again, then restart."
+        )
+    if is_out_of_memory(error):
         return OutOfMemoryError(
             f"Not enough memory: {error}", "Close other programs, use a smaller --patch or --network small."
         )
     if isinstance(error, OSError):
         return DiskError(f"{error.filename or 'A file'}: {error.strerror or error}.", "Check the path and the disk.")
-    return MetaSSLError(f"{type(error).__name__}: {error}", "This is a defect; please report it with the log.")
+    text = " ".join(str(error).split())
+    return MetaSSLError(f"{type(error).__name__}: {text}", "This is a defect; please report it with the log.")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -84,5 +115,4 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(command=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     add_commands(commands)
-    add_review_commands(commands)
     return parser

@@ -1,15 +1,13 @@
 """The options that settings and roles become."""
 
 import argparse
-import typing
 from dataclasses import fields
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 from ..data.dataset import ROLES
 from ..errors import InputError
-from ..job import GROUPS, RENAMED, Job
+from ..job import GROUPS, RENAMED, Job, words_of
 
 SETTINGS = {item.name: item for item in fields(Job)}
 METAVARS = {int: "N", float: "X", str: "NAME"}
@@ -22,14 +20,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     for name, item in SETTINGS.items():
         add_setting(groups[item.metadata["group"]], name)
     for former, present in RENAMED.items():
-        kind, count = _words(present)
+        kind, count = words_of(SETTINGS[present])
         parser.add_argument(_flag(former), type=kind, nargs=count, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def add_setting(group, name: str, default: Any = argparse.SUPPRESS) -> None:
     """Add the option of one setting."""
     item = SETTINGS[name]
-    kind, count = _words(name)
+    kind, count = words_of(SETTINGS[name])
     metavar = AXES if count == len(AXES) else METAVARS[kind]
     words = {"choices": item.metadata["choices"]} if item.metadata["choices"] else {"metavar": metavar}
     text = item.metadata["help"] + ("" if item.default in (None, ()) else f" (default {item.default})")
@@ -47,23 +45,12 @@ def settings_given(args: argparse.Namespace) -> dict[str, Any]:
     for name, value in vars(args).items():
         present = RENAMED.get(name, name)
         if present in SETTINGS:
-            given[name] = value[::-1] if _words(present)[1] == len(AXES) else value
+            given[name] = value[::-1] if words_of(SETTINGS[present])[1] == len(AXES) else value
     return given
 
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def _words(name: str) -> tuple[type, int | str | None]:
-    """Of which type the words of a setting's option are, and how many there are, as argparse's ``nargs``."""
-    kind = SETTINGS[name].type
-    if NoneType in typing.get_args(kind):
-        kind = typing.get_args(kind)[0]
-    if typing.get_origin(kind) is not tuple:
-        return kind, None
-    words = typing.get_args(kind)
-    return words[0], "+" if Ellipsis in words else len(words)
 
 
 def add_roles(parser: argparse.ArgumentParser) -> None:

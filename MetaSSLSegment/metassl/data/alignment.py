@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from .images import VolumeHeader, oriented_header
+
 THICK = 2.0
 """Slices are thick when their distance is at least so many times the larger spacing within them."""
 SAME_PLANE = 0.5
@@ -53,19 +55,36 @@ class Alignment:
         return cls(tuple(tuple(float(c) for c in axis) for axis in content["axes"]), int(content["through_plane"]))
 
 
-def acquisition_alignment(spacings: Sequence[Sequence[float]], directions: Sequence[np.ndarray]) -> Alignment | None:
-    """How the volumes of a data set are aligned; None for the patient's axes, unless most volumes have thick slices.
-
-    Args:
-        spacings: (k, j, i) mm of every volume in LPS orientation.
-        directions: per volume (3, 3), a row per array axis: its unit vector (LPS).
-    """
-    thick = [(np.array(d), through_plane_axis(s)) for s, d in zip(spacings, directions)]
-    thick = [(d, axis) for d, axis in thick if axis is not None][:MOST_COMPARED]
-    if 2 * len(thick) <= len(spacings):
+def acquisition_alignment(headers: Sequence[VolumeHeader]) -> Alignment | None:
+    """How the volumes of a data set are aligned; None for the patient's axes, unless most of them have thick slices."""
+    thick = [header for header in headers if through_plane_axis(header.spacing) is not None]
+    if 2 * len(thick) <= len(headers):
         return None
-    candidates = [Alignment(tuple(map(tuple, direction.tolist())), axis) for direction, axis in thick]
-    return max(candidates, key=lambda c: sum(_agreement(c, direction, axis) for direction, axis in thick))
+    thick = thick[:MOST_COMPARED]
+    candidates = [Alignment(header.axes, through_plane_axis(header.spacing)) for header in thick]
+
+    def agreement(candidate: Alignment) -> float:
+        orders = (order_of_axes(candidate, header) for header in thick)
+        return sum(np.trace(_cosines(candidate, header)[:, order]) for header, order in zip(thick, orders))
+
+    return max(candidates, key=agreement)
+
+
+def aligned_header(header: VolumeHeader, alignment: Alignment | None) -> VolumeHeader:
+    """The header with its axes in the alignment's order; their signs stay."""
+    if alignment is None:
+        return header
+    order = order_of_axes(alignment, header)
+    return VolumeHeader(*(tuple(values[a] for a in order) for values in (header.size, header.spacing, header.axes)))
+
+
+def order_of_axes(alignment: Alignment, header: VolumeHeader) -> list[int]:
+    """For each array axis (k, j, i) of the alignment, the one of a volume that becomes it."""
+    cosines, thick = _cosines(alignment, header), through_plane_axis(header.spacing)
+    orders = [list(order) for order in permutations(range(3))]
+    if thick is not None and cosines[alignment.through_plane, thick] >= SAME_PLANE:
+        orders = [order for order in orders if order[alignment.through_plane] == thick]
+    return max(orders, key=lambda order: np.trace(cosines[:, order]))
 
 
 def through_plane_axis(spacing: Sequence[float]) -> int | None:
@@ -74,41 +93,20 @@ def through_plane_axis(spacing: Sequence[float]) -> int | None:
     return axis if spacing[axis] >= THICK * max(np.delete(spacing, axis)) else None
 
 
-def order_of_axes(alignment: Alignment, direction: np.ndarray, spacing: Sequence[float]) -> tuple[int, ...]:
-    """For each array axis of the alignment, the axis (k, j, i) of a volume that becomes it.
-
-    Args:
-        direction: (3, 3), a row per array axis of the volume: its unit vector (LPS).
-        spacing: (k, j, i) mm.
-    """
-    return _best_order(alignment, np.asarray(direction), through_plane_axis(spacing))
-
-
 def align(image: sitk.Image, alignment: Alignment | None) -> sitk.Image:
     """The volume with its axes swapped and flipped to the alignment's, or to LPS; no voxel moves in the patient."""
     image = sitk.DICOMOrient(image, "LPS")
     if alignment is None:
         return image
-    direction = np.reshape(image.GetDirection(), (3, 3)).T[::-1]
-    order = order_of_axes(alignment, direction, image.GetSpacing()[::-1])
-    # array axes k, j, i are image axes 2, 1, 0
-    if order != (0, 1, 2):
+    header = oriented_header(image.GetSize(), image.GetSpacing(), image.GetDirection())
+    order = order_of_axes(alignment, header)
+    if order != [0, 1, 2]:  # of array axes k, j, i, which are image axes 2, 1, 0
         image = sitk.PermuteAxes(image, [2 - axis for axis in order[::-1]])
-    backwards = [float(np.dot(direction[a], alignment.axes[n])) < 0 for n, a in enumerate(order)]
-    if any(backwards):
-        k, j, i = (slice(None, None, -1 if flip else 1) for flip in backwards)
-        image = image[i, j, k]
-    return image
+    backwards = [np.dot(header.axes[a], alignment.axes[n]) < 0 for n, a in enumerate(order)]
+    k, j, i = (slice(None, None, -1 if flip else 1) for flip in backwards)
+    return image[i, j, k] if any(backwards) else image
 
 
-def _best_order(alignment: Alignment, direction: np.ndarray, thick: int | None) -> tuple[int, ...]:
-    cosines = np.abs(np.array(alignment.axes) @ direction.T)  # alignment's axes x volume's axes
-    orders = list(permutations(range(3)))
-    if thick is not None and cosines[alignment.through_plane, thick] >= SAME_PLANE:
-        orders = [order for order in orders if order[alignment.through_plane] == thick]
-    return max(orders, key=lambda order: sum(cosines[n, a] for n, a in enumerate(order)))
-
-
-def _agreement(alignment: Alignment, direction: np.ndarray, thick: int) -> float:
-    cosines = np.abs(np.array(alignment.axes) @ direction.T)
-    return sum(cosines[n, a] for n, a in enumerate(_best_order(alignment, direction, thick)))
+def _cosines(alignment: Alignment, header: VolumeHeader) -> np.ndarray:
+    """(3, 3) absolute cosines, alignment's axes x volume's axes."""
+    return np.abs(np.array(alignment.axes) @ np.transpose(header.axes))

@@ -4,16 +4,22 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError, Stopped
+from ..errors import InputError, OutOfMemoryError, is_out_of_memory
+from .alignment import acquisition_alignment, aligned_header
 from .dataset import IGNORE, Case, Dataset
-from .images import patient_axes
+from .facts import ChannelFacts, channel_facts, guesses
+from .images import VolumeHeader, oriented_header
+from .kept import KeptVolumes
 from .labels import distinct_values, read_label_with_fixes
-from .reading import UnusableCase, read_images
+from .pool import map_cases, voxels_on_disk
+from .reading import read_images
+from .rules import REMEDIES, UnusableCase
 
 MANY_VOXELS = 200_000_000
 """Larger volumes are warned of."""
@@ -116,17 +122,19 @@ class Measured:
         case: the case.
         size: in voxels, (i, j, k).
         spacing: in mm, (i, j, k).
-        patient_spacing: in mm, along the anatomical axes.
-        digest: fingerprint of the voxels.
+        header: size and spacing along the anatomical axes, (k, j, i).
+        digest: of the voxels.
         classes: network classes in its label; None when it has no label or the label is not used.
+        channels: facts about the intensities of every channel.
     """
 
     case: Case
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
-    patient_spacing: tuple[float, float, float]
+    header: VolumeHeader
     digest: bytes
     classes: frozenset[int] | None
+    channels: tuple[ChannelFacts, ...]
 
 
 def check_dataset(
@@ -134,53 +142,66 @@ def check_dataset(
     *,
     progress: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    kept: KeptVolumes | None = None,
 ) -> Report:
-    """Read every case that is not ignored, one at a time, the way training will read it.
+    """Read every case that is not ignored, several at a time, the way training will read it.
 
     Args:
         dataset: the cases; labels of unlabelled cases are not read.
         progress: called with (cases done, number of cases, id of the case done).
         should_stop: asked before every case.
+        kept: where to leave what was read.
 
     Raises:
         Stopped: ``should_stop`` said so.
     """
     cases = [case for case in dataset.cases if case.role != "ignored"]
     problems, measured = [], []
-    for done, case in enumerate(cases, 1):
-        if should_stop is not None and should_stop():
-            raise Stopped("The check was stopped.")
+    work = partial(_check_case, dataset=dataset, kept=kept)
+    largest = max(map(voxels_on_disk, cases), default=1)
+    for done, (case, checked) in enumerate(map_cases(work, cases, largest, should_stop, "The check was stopped."), 1):
         try:
-            found, measures = _check_case(case, dataset)
+            found, measures = checked.result()
             problems += found
             measured.append(measures)
         except UnusableCase as error:
             problems.append(Problem(case.id, "excluded", error.code, str(error), error.hint))
+        except (MemoryError, RuntimeError, OutOfMemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            message = f"There is not enough memory to check the case {case.id}."
+            problems.append(Problem(case.id, "excluded", "memory", message, REMEDIES["memory"]))
         if progress is not None:
             progress(done, len(cases), case.id)
-    problems += _spacing_problems(measured) + _duplicates(measured) + _set_problems(dataset, measured)
+    problems += _spacing_problems(measured) + _duplicates(measured)
+    problems += _intensity_problems(dataset, measured) + _set_problems(dataset, measured)
     return Report(dataset, tuple(problems), tuple(measured))
 
 
-def _check_case(case: Case, dataset: Dataset) -> tuple[list[Problem], Measured]:
-    problems = []
-    images = read_images(case)
+def _check_case(case: Case, dataset: Dataset, kept: KeptVolumes | None) -> tuple[list[Problem], Measured]:
+    problems, fixes = [], []
+    images = read_images(case, fixes.append)
     if images[0].GetNumberOfPixels() > MANY_VOXELS:
         size = " x ".join(map(str, images[0].GetSize()))
         message = f"The volume is very large ({size} voxels); preparing and segmenting it takes long and much memory."
         problems.append(Problem(case.id, "warning", "large", message, "Crop it to the region of interest."))
     classes: frozenset[int] | None = None
+    label = None
     if case.role in ("labelled", "hold-out"):
-        label, fixes = read_label_with_fixes(case.label, dataset, images[0])
-        problems += [Problem(case.id, "fixed", fix.code, fix.message) for fix in fixes]
+        label, label_fixes = read_label_with_fixes(case.label, dataset, images[0])
+        fixes += label_fixes
         classes = frozenset(distinct_values(label)) - {0, IGNORE}
         if not classes:
             message = f"The label {case.label} is empty: everything is background."
             remedy = "If the case is not annotated yet, make it unlabelled; otherwise it teaches background only."
             problems.append(Problem(case.id, "warning", "label-empty", message, remedy))
-    spacing = images[0].GetSpacing()
-    along_patient = tuple(spacing[axis] for axis in patient_axes(images[0]))
-    return problems, Measured(case, images[0].GetSize(), spacing, along_patient, _digest(images), classes)
+    problems += [Problem(case.id, "fixed", fix.code, fix.message) for fix in fixes]
+    size, spacing = images[0].GetSize(), images[0].GetSpacing()
+    header = oriented_header(size, spacing, images[0].GetDirection())
+    facts = channel_facts(case, dataset, images, label if case.role == "labelled" else None)
+    if kept is not None:
+        kept.put(case, images, label)
+    return problems, Measured(case, size, spacing, header, _digest(images), classes, facts)
 
 
 def _digest(images: list[sitk.Image]) -> bytes:
@@ -192,18 +213,21 @@ def _digest(images: list[sitk.Image]) -> bytes:
 
 
 def _spacing_problems(measured: list[Measured]) -> list[Problem]:
-    """Warn of cases whose spacing is far from the median of the data set, along any anatomical axis."""
+    """Warn of cases whose spacing is far from the median of the data set, along any axis that all are aligned to."""
     if not measured:
         return []
-    median = np.median([m.patient_spacing for m in measured], axis=0)
+    alignment = acquisition_alignment([m.header for m in measured])
+    spacings = [aligned_header(m.header, alignment).spacing[::-1] for m in measured]
+    median = np.median(spacings, axis=0)
     remedy = "Resampling evens this out; check that the spacing is right and the scan is of the same kind."
     problems = []
-    for m in measured:
-        ratio = np.array(m.patient_spacing) / median
+    for m, spacing in zip(measured, spacings):
+        ratio = np.array(spacing) / median
         if max(ratio.max(), 1 / ratio.min()) > SPACING_RATIO:
+            own = _millimetres(spacing)
             message = (
-                f"The voxel spacing {_millimetres(m.patient_spacing)} differs by more than {SPACING_RATIO:g}x from the "
-                f"data set's median {_millimetres(median)} (right-left x anterior-posterior x inferior-superior)."
+                f"The voxel spacing {own} differs by more than {SPACING_RATIO:g}x from the data set's median "
+                f"{_millimetres(median)} (right-left x anterior-posterior x inferior-superior)."
             )
             problems.append(Problem(m.case.id, "warning", "mixed-spacing", message, remedy))
     return problems
@@ -230,17 +254,29 @@ def _duplicates(measured: list[Measured]) -> list[Problem]:
     return problems
 
 
+def _intensity_problems(dataset: Dataset, measured: list[Measured]) -> list[Problem]:
+    """Say which channels are taken for CT though nothing states it."""
+    remedy = "If that is wrong, prepare the data set with --intensities (auto, ct or other for every channel)."
+    return [
+        Problem(None, "fixed" if agree else "warning", "intensities", sentence, remedy)
+        for agree, sentence in guesses(dataset, [m.channels for m in measured])
+    ]
+
+
 def _set_problems(dataset: Dataset, measured: list[Measured]) -> list[Problem]:
-    """What makes training impossible once the excluded cases are left out."""
+    """What makes training impossible, or a class unlearnable, once the excluded cases are left out."""
     labelled = [m for m in measured if m.case.role == "labelled"]
     if not labelled:
         remedy = "Correct the problems above, or give at least one case a label and the role labelled."
         return [Problem(None, "stop", "no-labelled-case", "No labelled case can be used.", remedy)]
     found = frozenset().union(*(m.classes or () for m in labelled))
-    remedy = "Annotate it in a labelled case, or remove the class from dataset.json."
+    if not found:
+        remedy = "Annotate a structure in at least one labelled case."
+        return [Problem(None, "stop", "no-foreground", "The labels of all labelled cases are empty.", remedy)]
+    remedy = "The model will not learn it: annotate it in a labelled case if it should."
     missing = [c for k, c in enumerate(dataset.classes, 1) if k not in found]
     message = "The class {0.name!r} (value {0.value}) occurs in no usable labelled case."
-    return [Problem(None, "stop", "missing-class", message.format(c), remedy) for c in missing]
+    return [Problem(None, "warning", "missing-class", message.format(c), remedy) for c in missing]
 
 
 def _millimetres(spacing: tuple[float, ...] | np.ndarray) -> str:

@@ -13,6 +13,10 @@ A header that rounds directions to 4 decimals is off by less than 2e-4, a gantry
 results are NIfTI files, which know right angles only: there a voxel at the end of a row of 500 may lie half a voxel
 from where it was, which is as exact as the voxels of a label are.
 """
+SMALLEST, LARGEST = 1e-6, 100.0
+"""Millimetres that a voxel can be large: from those of electron microscopes to the coarsest of planning scans."""
+FARTHEST = 1e5
+"""Millimetres from the origin of the coordinates at which a volume can lie."""
 GEOMETRY_REMEDIES = {
     "spacing": "Correct the spacing (Slicer: Volumes module, Volume information) and save it again.",
     "direction": "Correct the orientation in the file's header and save it again.",
@@ -40,7 +44,7 @@ def geometry_problem(
     Returns:
         A key of ``GEOMETRY_REMEDIES``, and what the volume "has", for a message.
     """
-    if not np.all(np.isfinite(spacing)) or np.min(spacing) <= 0:
+    if not np.all(np.isfinite(spacing)) or np.min(spacing) < SMALLEST or np.max(spacing) > LARGEST:
         return "spacing", f"the impossible voxel spacing {' x '.join(f'{s:g}' for s in spacing)} mm"
     determinant = np.linalg.det(direction) if np.all(np.isfinite(direction)) else np.nan
     if not abs(determinant) >= SINGULAR:  # also of what is not a number
@@ -50,6 +54,6 @@ def geometry_problem(
         return "direction", "axis directions that are not of length 1"
     if off.max() > SHEAR:
         return "shear", "axes that are not at right angles (a tilted gantry, or a transform that shears)"
-    if not np.all(np.isfinite(origin)):
+    if not np.all(np.abs(origin) <= FARTHEST):  # also of what is not a number
         return "origin", f"the impossible origin {tuple(map(float, origin))}"
     return None

@@ -2,19 +2,26 @@
 
 import gzip
 import math
-import zlib
+import os
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError
-from ..files import replacing
-from .geometry import GEOMETRY_REMEDIES
+from ..errors import enough_memory, is_out_of_memory
+from ..files import replacing, require_whole
+from .access import require_access
+from .formats.dicom import DicomSeries, find_series
+from .formats.volume_file import VolumeFile
 
 SUFFIXES = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 """File name endings of the volumes that MetaSSL looks for in folders, longest first."""
+
+SCL_SLOPE = 112
+"""Where a NIfTI-1 header has the factor of its voxels, float32 in the byte order of the machine that writes it."""
 
 
 def stem(path: Path | str) -> str:
@@ -28,128 +35,78 @@ def stem(path: Path | str) -> str:
 
 def is_image_file(path: Path) -> bool:
     """Whether the file's name ends like that of a volume."""
-    return path.is_file() and path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+    return os.path.isfile(path) and path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
 
 
 def dicom_series(folder: Path | str) -> list[str]:
-    """Series UIDs of the DICOM files directly in ``folder``, empty when there are none."""
-    return list(sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)))
+    """UIDs of the series of images in the DICOM files directly in ``folder``, empty when there are none.
+
+    Raises:
+        UnusableCase: the folder may not be read, or an image in it is damaged.
+    """
+    return list(find_series(folder))
+
+
+def open_source(path: Path | str) -> VolumeFile | DicomSeries:
+    """A file, or a folder that holds one DICOM series; the header only, ``read()`` gives the volume.
+
+    Raises:
+        UnusableCase: missing, not an image, cut off, or a folder with no or several series.
+    """
+    require_access(path)
+    return DicomSeries(path) if Path(path).is_dir() else VolumeFile(path)
 
 
 def read_header(path: Path | str) -> sitk.ImageFileReader:
-    """Read dimension, size, geometry and metadata of an image file, but no voxels.
+    """Dimension, size, geometry and metadata of an image file, but no voxels.
 
     Raises:
-        InputError: not an image.
+        UnusableCase: not an image, or cut off.
     """
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise _unreadable(path, error) from error
-    return reader
+    return VolumeFile(path).header
 
 
 def read_image(path: Path | str) -> sitk.Image:
     """Read a volume from a file, or from a folder that holds one DICOM series.
 
     Raises:
-        InputError: missing, not an image, cut off, or a folder with no or several series.
+        UnusableCase: missing, not an image, cut off, damaged, or a folder with no or several series.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist.", "Check the path, or make dataset.json again.")
-    try:
-        if path.is_dir():
-            series = dicom_series(path)
-            if len(series) != 1:
-                raise InputError(
-                    f"{path} holds {len(series)} DICOM series, expected one.",
-                    "Put each series into a folder of its own.",
-                )
-            return _read_series(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
-        if path.name.lower().endswith((".nii", ".nii.gz")) and not _is_whole(path):
-            raise InputError(f"{path} ends before its last voxel.", "Copy, download or export it again.")
-        return sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise _unreadable(path, error) from error
-
-
-def _read_series(files: tuple[str, ...]) -> sitk.Image:
-    """Read the slices of a DICOM series; the third axis runs from the first to the last, also when that is aslant.
-
-    ITK would straighten the axes of a tilted gantry without a word; newer versions of SimpleITK could be told not to.
-    """
-    image = sitk.ReadImage(files)
-    if image.GetDimension() == 3:
-        way = np.subtract(read_header(files[-1]).GetOrigin(), image.GetOrigin())
-        if length := np.linalg.norm(way):
-            direction = np.array(image.GetDirection()).reshape(3, 3)
-            direction[:, 2] = way / length
-            image.SetDirection(direction.ravel().tolist())
-    return image
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a NIfTI file has all the bytes that its header promises; ITK would read missing voxels as zeros."""
-    header = read_header(path)
-    if not header.HasMetaDataKey("vox_offset"):
-        return True
-    sizes = (int(header.GetMetaData(f"dim[{d}]")) for d in range(1, 1 + int(header.GetMetaData("dim[0]"))))
-    promised = int(float(header.GetMetaData("vox_offset")))
-    promised += math.prod(max(1, n) for n in sizes) * int(header.GetMetaData("bitpix")) // 8
-    with open(path, "rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-        file.seek(-4, 2)
-        last = int.from_bytes(file.read(), "little")
-        if not compressed:
-            return file.tell() >= promised
-    if last == promised % 2**32:  # a gzip file ends with the size of its content
-        return True
-    found = 0  # or with that of its last part only
-    try:
-        with gzip.open(path) as content:
-            while block := content.read(2**20):
-                found += len(block)
-    except (EOFError, OSError, zlib.error):
-        return False
-    return found >= promised
-
-
-def _unreadable(path: Path | str, error: RuntimeError) -> InputError:
-    reason = str(error).strip().splitlines()[-1].strip()
-    if "orthonormal" in reason:  # ITK's word for a NIfTI matrix that shears
-        return InputError(f"{path} has axes that are not at right angles.", GEOMETRY_REMEDIES["shear"])
-    return InputError(
-        f"{path} cannot be read as an image: {reason}", "The file is damaged or of an unknown format; export it again."
-    )
+    return open_source(path).read()
 
 
 @dataclass(frozen=True)
 class VolumeHeader:
-    """Size and spacing (mm) of a volume in array order (k, j, i) after it is brought into LPS orientation."""
+    """Size and spacing (mm) of a volume in array order (k, j, i) after it is brought into LPS orientation.
+
+    Attributes:
+        axes: unit vector (LPS) of each array axis.
+    """
 
     size: tuple[int, int, int]
     spacing: tuple[float, float, float]
+    axes: tuple[tuple[float, float, float], ...]
 
 
 def volume_header(path: Path | str) -> VolumeHeader:
-    """Size and spacing of a volume without reading its voxels; of a DICOM series from its first and last slice.
+    """Size and spacing of a volume without reading its voxels; of a DICOM series from all of its slices.
 
     Raises:
-        InputError: not a volume.
+        UnusableCase: not a volume.
     """
-    files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path)) if Path(path).is_dir() else (str(path),)
-    if not files:
-        raise InputError(f"{path} holds no DICOM series.", "Check the path, or make dataset.json again.")
-    source = read_header(files[0])
-    size, spacing = list(source.GetSize()), list(source.GetSpacing())
-    if len(files) > 1:
-        length = np.linalg.norm(np.subtract(read_header(files[-1]).GetOrigin(), source.GetOrigin()))
-        size[2], spacing[2] = len(files), length / (len(files) - 1)
-    order = patient_axes(source)[::-1]
-    return VolumeHeader(tuple(size[a] for a in order), tuple(float(spacing[a]) for a in order))
+    source = open_source(path)
+    if isinstance(source, VolumeFile):
+        return oriented_header(source.header.GetSize(), source.header.GetSpacing(), source.header.GetDirection())
+    return oriented_header(source.size, source.spacing, source.direction.ravel())
+
+
+def oriented_header(size: Sequence[int], spacing: Sequence[float], direction: Sequence[float]) -> VolumeHeader:
+    """The header of a grid whose size, spacing and directions are those of its voxel axes (i, j, k)."""
+    order = _nearest_axes(direction)[::-1]
+    axes = []
+    for column, anatomical in zip(_cosines(direction).T[order], (2, 1, 0)):
+        axes.append(tuple((column if column[anatomical] >= 0 else -column).tolist()))
+    return VolumeHeader(tuple(int(size[a]) for a in order), tuple(float(spacing[a]) for a in order), tuple(axes))
 
 
 def patient_axes(source: sitk.Image | sitk.ImageFileReader) -> list[int]:
@@ -157,23 +114,61 @@ def patient_axes(source: sitk.Image | sitk.ImageFileReader) -> list[int]:
 
     Each voxel axis is taken once, as by ``SimpleITK.DICOMOrient``. A fourth axis does not count.
     """
-    dimension = source.GetDimension()
-    direction = np.array(source.GetDirection()).reshape(dimension, dimension)[:3, :3]
-    towards = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction.ravel().tolist())  # as "LPS"
+    return _nearest_axes(source.GetDirection())
+
+
+def _nearest_axes(direction: Sequence[float]) -> list[int]:
+    cosines = _cosines(direction).ravel().tolist()
+    towards = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(cosines)  # as "LPS"
     return [next(axis for axis in range(3) if towards[axis] in ends) for ends in ("RL", "AP", "IS")]
 
 
-def write_image(image: sitk.Image, path: Path | str) -> None:
-    """Write a compressed volume, replacing ``path`` in one step.
+def _cosines(direction: Sequence[float]) -> np.ndarray:
+    """(3, 3), a column per voxel axis (i, j, k)."""
+    axes = math.isqrt(len(direction))
+    return np.reshape(direction, (axes, axes))[:3, :3]
+
+
+def write_image(image: sitk.Image, path: Path | str, slope: float = 1.0) -> None:
+    """Write a compressed volume, replacing ``path`` in one step once every voxel is on the disk.
+
+    Args:
+        image: the volume.
+        path: its ending says the format.
+        slope: what readers multiply the voxels by; other than 1 for ``.nii.gz`` only.
 
     Raises:
         DiskError: the file cannot be written.
+        OutOfMemoryError: as it says.
     """
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, enough_memory(f"Not enough memory to write {path}."):
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            if slope == 1:
+                sitk.WriteImage(image, str(temporary), useCompression=True)
+            else:
+                _write_scaled(image, temporary, slope)
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             raise OSError(f"{str(error).strip().splitlines()[-1]}") from error
+        voxel_bytes = image.GetNumberOfComponentsPerPixel() * image.GetSizeOfPixelComponent()
+        require_whole(temporary, image.GetNumberOfPixels() * voxel_bytes)
+
+
+def _write_scaled(image: sitk.Image, path: Path, slope: float) -> None:
+    """Write a .nii.gz file whose header has a slope, which SimpleITK reads but cannot write."""
+    plain = path.with_name(path.name.removesuffix(".gz"))
+    try:
+        sitk.WriteImage(image, str(plain))
+        with open(plain, "rb+") as file, open(path, "wb") as packed:
+            file.seek(SCL_SLOPE)
+            file.write(np.float32(slope).tobytes())
+            file.seek(0)
+            # level 6 takes twice as long and saves 1 to 3 %
+            with gzip.GzipFile("", "wb", compresslevel=2, fileobj=packed, mtime=0) as content:
+                shutil.copyfileobj(file, content, 2**20)
+    finally:
+        plain.unlink(missing_ok=True)
 
 
 def same_geometry(a: sitk.Image, b: sitk.Image, tolerance: float = 1e-3) -> bool:

@@ -1,6 +1,6 @@
 """Reading the label of a case: what can be put right is put right and described by a ``Fix``."""
 
-from dataclasses import dataclass
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +9,12 @@ import SimpleITK as sitk
 from ..errors import first_few
 from .dataset import Dataset
 from .images import covers, geometry_distance, image_like, overlaps, read_header, resample_onto, same_geometry
-from .reading import UnusableCase, open_volumes, refuse_unreadable, size_text
-from .segmentations import Segment, class_of_value, read_segments
+from .reading import open_volumes, size_text
+from .rules import Fix, UnusableCase
+from .segmentations import Segment, class_of_value, read_segments, repeated_names
 
-
-@dataclass(frozen=True)
-class Fix:
-    """Something wrong with a file that reading puts right; ``code`` is a short name of it."""
-
-    code: str
-    message: str
+NOT_WHOLE = 1e-3
+"""Floating-point voxels of a label may be this far from whole numbers."""
 
 
 def read_label(path: Path | str, dataset: Dataset, image: sitk.Image) -> np.ndarray:
@@ -43,13 +39,15 @@ def read_label_with_fixes(path: Path | str, dataset: Dataset, image: sitk.Image)
     """What ``read_label`` returns, and what had to be put right for it."""
     stored, segments = _read_label_file(path)
     arrays, fixes = _layers(stored, path)
+    for name, count in repeated_names(segments):
+        fixes.append(Fix("label-name", f"{count} segments of the label are called {name!r}; they are read as one."))
     indices = np.zeros(arrays[0].shape, np.uint8)
     for layer, array in enumerate(arrays):
         here = [s for s in segments if s.layer == layer]
         meaning, renamed = class_of_value(dataset, here)
         fixes += [Fix("label-name", sentence) for sentence in renamed]
         found = _class_indices(array, meaning, {s.value: s.name for s in here}, path)
-        if layer and np.any((found != 0) & (indices != 0)):
+        if layer and np.any((found != 0) & (indices != 0) & (found != indices)):
             raise UnusableCase("overlap", f"{path} has overlapping segments; a voxel can have one class only.")
         indices = np.maximum(indices, found)
     label, moved = _fit_label(image_like(indices, stored), image, path, cropped=bool(segments))
@@ -70,11 +68,10 @@ def _read_label_file(path: Path | str) -> tuple[sitk.Image, list[Segment]]:
     """A label file: 3D, with several components only where they are layers of segments; and its segments."""
     segments: list[Segment] = []
     layers = 1
-    with refuse_unreadable():
-        if Path(path).is_file():
-            header = read_header(path)
-            segments = read_segments(header, path)
-            layers = header.GetNumberOfComponents() if segments else 1
+    if os.path.isfile(path):
+        header = read_header(path)
+        segments = read_segments(header, path)
+        layers = header.GetNumberOfComponents() if segments else 1
     image = open_volumes(path, layers)
     return (image[:, :, :, 0] if image.GetDimension() == 4 else image), segments
 
@@ -84,12 +81,13 @@ def _layers(image: sitk.Image, path: Path | str) -> tuple[list[np.ndarray], list
     array = sitk.GetArrayFromImage(image)
     fixes = []
     if array.dtype.kind == "f":
-        if not np.all(np.isfinite(array)) or np.any(array != np.rint(array)) or np.abs(array).max() > 2**31 - 1:
+        whole = np.rint(array)
+        if not np.all(np.isfinite(array)) or np.any(np.abs(array - whole) > NOT_WHOLE) or np.abs(whole).max() >= 2**31:
             raise UnusableCase(
                 "label-not-whole",
                 f"{path} has values that are not whole numbers; a label is neither interpolated nor a probability.",
             )
-        array = array.astype(np.int32)
+        array = whole.astype(np.int32)
         fixes.append(Fix("label-float", "The label has floating-point voxels that are whole numbers; they are used."))
     if image.GetNumberOfComponentsPerPixel() == 1:
         return [array], fixes
@@ -108,7 +106,13 @@ def _class_indices(array: np.ndarray, meaning: dict[int, int], names: dict[int, 
         f"{value} ({names[value]})" if value in names else str(value) for value in values if value not in meaning
     ]
     if unknown:
-        raise UnusableCase("label-values", f"{path} has values outside the classes: {first_few(unknown)}.")
+        other = next(value for value in values if value not in meaning)
+        raise UnusableCase(
+            "label-values",
+            f"{path} has values outside the classes: {first_few(unknown)}.",
+            f'Correct the label, or say in dataset.json which class a value means: "label_values": {{"{other}": '
+            f"VALUE OF A CLASS}}, 0 for background.",
+        )
     indices = np.zeros(array.shape, np.uint8)
     for value in values:
         if meaning[value]:

@@ -1,16 +1,17 @@
-"""Reading the images of a case, and every rule of a usable file: what breaks one raises ``UnusableCase``."""
+"""Reading the images of a case by every rule of a usable file: what breaks one raises ``UnusableCase``."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError
 from .dataset import Case
-from .geometry import GEOMETRY_REMEDIES, geometry_problem
-from .images import read_header, read_image, same_geometry
+from .formats.dicom import MODALITY, DicomSeries
+from .formats.volume_file import VolumeFile
+from .geometry import geometry_problem
+from .images import image_like, open_source, same_geometry
+from .rules import LOAD_IN_SLICER, Fix, UnusableCase
 
 MOST_VOXELS = 1_500_000_000
 """Larger volumes are refused: they would need more than 6 GB as float32, several times."""
@@ -18,57 +19,30 @@ THINNEST = 4
 """Smallest size of a volume along any axis, in voxels."""
 CHANNEL_TOLERANCE = 0.1
 """Channels of a case may lie this many voxels apart (rounded headers)."""
-REMEDIES = {
-    "missing-file": "Put the file back, or make dataset.json again.",
-    "missing-channel": "Add the missing channel, or set the case's role to ignored.",
-    "2d": "Use the whole 3D volume.",
-    "4d": "Export one 3D volume (one time point) per file.",
-    "vector": "Export it as a grey-value volume; a segmentation as a labelmap.",
-    "huge": "Crop it to the region of interest, or resample it to a coarser grid.",
-    "tiny": "Use the whole volume, not a slice of it.",
-    **GEOMETRY_REMEDIES,
-    "channel-geometry": "Resample all channels of the case onto the grid of the first.",
-    "not-finite": "Export it again, or replace those voxels by the background value.",
-    "constant": "Export it again, or leave the case out.",
-    "label-not-whole": "Export it again with nearest-neighbour interpolation.",
-    "label-values": "Correct the label, or add these values as classes to dataset.json.",
-    "label-geometry": "Export the label again on the grid of the image; when the voxels correspond, copy the image's "
-    "origin, spacing and directions to it.",
-    "overlap": "Remove the overlap in Slicer's Segment Editor (Logical operators: subtract) and save it again.",
-}
-"""Every rule by its code, and what to do when a file breaks it."""
+
+FEW_VOXELS = 1_000_000
+"""ITK's threads cost smaller volumes more time than they save."""
 
 
-class UnusableCase(InputError):
-    """A case that must not be used.
-
-    Args:
-        code: short name of the rule that it breaks, in ``REMEDIES`` or "unreadable".
-        message: what is wrong, naming the file.
-        hint: the rule's remedy when empty.
-    """
-
-    def __init__(self, code: str, message: str, hint: str = ""):
-        super().__init__(message, hint or REMEDIES[code])
-        self.code = code
-
-
-def read_images(case: Case) -> list[sitk.Image]:
-    """The channels of a case as float32 volumes with one geometry.
+def read_images(case: Case, fixed: Callable[[Fix], None] | None = None) -> list[sitk.Image]:
+    """The channels of a case as float32 volumes with one geometry; those of a DICOM series know their modality.
 
     A 4D file, or one with several components per voxel, holds all channels when the case names it once per channel.
+
+    Args:
+        case: the case.
+        fixed: called with what was put right or assumed.
 
     Raises:
         UnusableCase: a file is missing, unreadable, not a volume, constant, not finite, too large or too thin, its
             geometry is impossible, or the channels do not lie on the same grid.
     """
     if len(set(case.images)) == 1:
-        channels = _read_channels(case.images[0], len(case.images))
+        channels = _read_channels(case.images[0], len(case.images), fixed)
     else:
         _require_channels(case)
-        channels = [channel for path in case.images for channel in _read_channels(path, 1)]
+        channels = [channel for path in case.images for channel in _read_channels(path, 1, fixed)]
     for path, channel in zip(case.images, channels):
-        _require_contrast(channel, path)
         if not same_geometry(channels[0], channel, CHANNEL_TOLERANCE):
             raise UnusableCase(
                 "channel-geometry", f"The channels {case.images[0]} and {path} do not lie on the same grid."
@@ -85,9 +59,11 @@ def _require_channels(case: Case) -> None:
             )
 
 
-def _read_channels(path: str, count: int) -> list[sitk.Image]:
+def _read_channels(path: str, count: int, fixed: Callable[[Fix], None] | None) -> list[sitk.Image]:
     """The ``count`` channels that a file or DICOM folder holds, each 3D and float32."""
-    image = open_volumes(path, count)
+    image = open_volumes(path, count, fixed)
+    if min(image.GetSize()[:3]) == 1:
+        raise UnusableCase("2d", f"{path} is a single slice ({size_text(image)} voxels); MetaSSL segments volumes.")
     if min(image.GetSize()[:3]) < THINNEST:
         raise UnusableCase(
             "tiny", f"{path} has {size_text(image)} voxels; at least {THINNEST} along every axis are needed."
@@ -99,35 +75,49 @@ def _read_channels(path: str, count: int) -> list[sitk.Image]:
         channels = [sitk.VectorIndexSelectionCast(image, c) for c in range(count)]
     else:
         channels = [image]
-    return [sitk.Cast(channel, sitk.sitkFloat32) for channel in channels]
+    modality = image.GetMetaData(MODALITY) if image.HasMetaDataKey(MODALITY) else None
+    for channel in channels:
+        _require_contrast(channel, path)
+    return [_as_float(channel, modality) for channel in channels]
 
 
-def open_volumes(path: Path | str, count: int) -> sitk.Image:
-    """Read a file or DICOM folder that holds ``count`` volumes; what can be refused by its header is not read."""
-    path = Path(path)
-    if not path.exists():
-        raise UnusableCase("missing-file", f"{path} does not exist.")
-    with refuse_unreadable():
-        if path.is_file():
-            header = read_header(path)
-            _require_volumes(path, header.GetSize(), header.GetNumberOfComponents(), count)
-            _require_geometry(path, header)
-        image = read_image(path)
-    _require_volumes(path, image.GetSize(), image.GetNumberOfComponentsPerPixel(), count)
-    _require_geometry(path, image)
+def _as_float(image: sitk.Image, modality: str | None) -> sitk.Image:
+    if image.GetNumberOfPixels() > FEW_VOXELS:
+        image = sitk.Cast(image, sitk.sitkFloat32)
+    elif image.GetPixelID() != sitk.sitkFloat32:
+        image = image_like(sitk.GetArrayViewFromImage(image).astype(np.float32), image)
+    if modality:
+        image.SetMetaData(MODALITY, modality)
     return image
 
 
-@contextmanager
-def refuse_unreadable() -> Iterator[None]:
-    """A file that cannot be read makes its case unusable."""
-    try:
-        yield
-    except UnusableCase:
-        raise
-    except InputError as error:
-        code = "shear" if error.hint == REMEDIES["shear"] else "unreadable"  # ITK refuses a NIfTI file that shears
-        raise UnusableCase(code, str(error), error.hint) from error
+def open_volumes(path: Path | str, count: int, fixed: Callable[[Fix], None] | None = None) -> sitk.Image:
+    """Read a file or DICOM folder that holds ``count`` volumes; what can be refused by its header is not read."""
+    source = look_at(path, count)
+    image = source.read()
+    _require_volumes(path, image.GetSize(), image.GetNumberOfComponentsPerPixel(), count)
+    _require_geometry(path, image.GetSpacing(), image.GetDirection(), image.GetOrigin())
+    for fix in source.fixes if fixed else ():
+        fixed(fix)
+    return image
+
+
+def look_at(path: Path | str, count: int) -> VolumeFile | DicomSeries:
+    """A file or DICOM folder that holds ``count`` volumes, as far as its header tells; no voxels are read.
+
+    Raises:
+        UnusableCase: see ``read_images``.
+    """
+    source = open_source(path)
+    if isinstance(source, DicomSeries):
+        header = source.size, source.components, source.spacing, source.direction.ravel(), source.origin
+    else:
+        h = source.header
+        header = h.GetSize(), h.GetNumberOfComponents(), h.GetSpacing(), h.GetDirection(), h.GetOrigin()
+    size, components, spacing, direction, origin = header
+    _require_volumes(path, size, components, count)
+    _require_geometry(path, spacing, direction, origin)
+    return source
 
 
 def _require_volumes(path: Path | str, size: tuple[int, ...], components: int, count: int) -> None:
@@ -149,12 +139,15 @@ def _require_volumes(path: Path | str, size: tuple[int, ...], components: int, c
         )
 
 
-def _require_geometry(path: Path | str, source: sitk.Image | sitk.ImageFileReader) -> None:
-    axes = source.GetDimension()
-    direction = np.array(source.GetDirection()).reshape(axes, axes)[:3, :3]
+def _require_geometry(
+    path: Path | str, spacing: Sequence[float], direction: Sequence[float], origin: Sequence[float]
+) -> None:
+    axes = len(spacing)
+    cosines = np.reshape(direction, (axes, axes))[:3, :3]
     # a fourth axis has no length that matters
-    if problem := geometry_problem(source.GetSpacing()[:3], direction, source.GetOrigin()[:3]):
-        raise UnusableCase(problem[0], f"{path} has {problem[1]}.")
+    if problem := geometry_problem(spacing[:3], cosines, origin[:3]):
+        hint = LOAD_IN_SLICER if problem[0] == "shear" and Path(path).is_dir() else ""
+        raise UnusableCase(problem[0], f"{path} has {problem[1]}.", hint)
 
 
 def _require_contrast(image: sitk.Image, path: str) -> None:

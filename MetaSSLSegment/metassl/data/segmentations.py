@@ -1,13 +1,15 @@
 """The segments of .seg.nrrd files, as 3D Slicer describes them, and the classes that they mean."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
 
-from ..errors import InputError
 from .dataset import IGNORE, Dataset
+from .rules import UnusableCase
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,21 @@ class Segment:
     terminology: str | None
 
 
+IGNORED_NAMES = {
+    *("ignore", "ignored", "ignore label", "ignore region", "void", "not annotated", "unannotated", "non annotated"),
+    *("not labelled", "not labeled", "unlabelled", "unlabeled", "do not care", "don't care"),
+}
+"""What people call voxels about which an annotation says nothing."""
+
+
 def name_key(name: str) -> str:
     """What the names of one class have in common in all files: capitals and outer spaces do not count."""
     return name.strip().casefold()
+
+
+def means_ignore(name: str) -> bool:
+    """Whether a segment or label of that name marks voxels that no loss and no metric counts."""
+    return " ".join(re.split(r"[\s_-]+", name_key(name))) in IGNORED_NAMES
 
 
 def read_segments(image: sitk.Image | sitk.ImageFileReader, path: Path | str) -> list[Segment]:
@@ -41,7 +55,7 @@ def read_segments(image: sitk.Image | sitk.ImageFileReader, path: Path | str) ->
     ``SegmentN_Layer``, ``SegmentN_Color``, ``SegmentN_Tags``).
 
     Raises:
-        InputError: the metadata are damaged.
+        UnusableCase: the metadata are damaged.
     """
 
     def text(key: str, default: str = "") -> str:
@@ -61,7 +75,8 @@ def read_segments(image: sitk.Image | sitk.ImageFileReader, path: Path | str) ->
                 terminology=next((value for name, _, value in tags if name == "TerminologyEntry"), None),
             )
         except ValueError as error:
-            raise InputError(
+            raise UnusableCase(
+                "unreadable",
                 f"{path} describes segment {len(segments)} in a damaged way: {error}.",
                 "Load it into Slicer and save it again.",
             ) from error
@@ -80,7 +95,9 @@ def class_of_value(dataset: Dataset, segments: Sequence[Segment] = ()) -> tuple[
     by_value = {0: 0, **{c.value: k for k, c in enumerate(dataset.classes, 1)}}
     if dataset.ignore_value is not None:
         by_value[dataset.ignore_value] = IGNORE
+    by_value |= {value: by_value[meant] for value, meant in dataset.label_values.items()}
     by_name = {name_key(name): k for k, name in names.items()}
+    by_name |= {name_key(s.name): IGNORE for s in segments if means_ignore(s.name) and name_key(s.name) not in by_name}
     named = {s.value: by_name[name_key(s.name)] for s in segments if name_key(s.name) in by_name}
     # A class found by its name is not looked for by its value as well: that value may be another segment's.
     meaning = {v: k for v, k in by_value.items() if k not in named.values()} | named
@@ -89,3 +106,9 @@ def class_of_value(dataset: Dataset, segments: Sequence[Segment] = ()) -> tuple[
         for s in segments
         if s.value not in named and meaning.get(s.value) in names
     ]
+
+
+def repeated_names(segments: Sequence[Segment]) -> list[tuple[str, int]]:
+    """The names that several segments of a file have, and how many have it."""
+    counts = Counter(name_key(s.name) for s in segments)
+    return [(next(s.name for s in segments if name_key(s.name) == key), n) for key, n in counts.items() if n > 1]

@@ -3,24 +3,21 @@
 import csv
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import SimpleITK as sitk
-
-from ..data.dataset import COLOURS, Dataset, SegmentClass
-from ..data.images import is_image_file, read_image, same_geometry, stem
-from ..data.labels import read_label
+from ..data.images import read_image
+from ..data.labels import read_label, read_label_with_fixes
 from ..errors import InputError, first_few
 from ..files import replacing, write_json
+from ..layouts.folder import say_each
+from .classes import SharedClasses, share_classes
+from .matching import find_labels, match_predictions
 from .metrics import CaseMetrics, evaluate_case
 
 TITLES = {"dice": "Dice", "hd95": "HD95 mm", "assd": "ASSD mm", "volume_difference_ml": "volume diff. ml"}
 """The metrics that are summed up, as people call them."""
-ENDINGS = ("_seg", "_prediction", "_pred")
-"""Endings of predicted files' names that the label's name does not have."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +27,12 @@ class Evaluation:
     Attributes:
         rows: one per case and class, case by case.
         notes: what a person should know, such as labels without a prediction.
+        failed: case -> why it could not be measured.
     """
 
     rows: tuple[CaseMetrics, ...]
     notes: tuple[str, ...] = ()
+    failed: dict[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Per class, and for "mean" over the classes of each case: mean, standard deviation, undefined values."""
@@ -66,23 +65,27 @@ class Evaluation:
             writer = csv.DictWriter(file, [f.name for f in fields(CaseMetrics)])
             writer.writeheader()
             writer.writerows(asdict(row) for row in self.rows)
-        content = {"summary": self.summary(), "rows": [asdict(row) for row in self.rows], "notes": list(self.notes)}
+        rows = [asdict(row) for row in self.rows]
+        content = {"summary": self.summary(), "rows": rows, "notes": list(self.notes), "failed": self.failed}
         write_json(folder / "metrics.json", content)
 
 
 def evaluate_folder(
     predictions: Path | str, labels: Path | str, *, progress: Callable[[int, int, str], None] | None = None
 ) -> Evaluation:
-    """Compare all predictions of a folder with their labels.
+    """Compare all predictions of a folder with their labels, which are read as training reads them.
+
+    Labels are brought onto the grid of the prediction. A class that only the prediction has counts as an error. A case
+    that cannot be measured is left out and noted, as are labels without a prediction and predictions without a label.
 
     Args:
         predictions: folder of labelmaps, ``NAME_seg.nii.gz`` or ``NAME.*``.
-        labels: folder of label files ``NAME.*``, or a dataset.json, which also gives class names and values.
+        labels: folder of label files ``NAME.*``, folder in a layout that ``prepare`` reads, or a dataset.json, which
+            also gives class names and values.
         progress: called with finished and all cases and the case's id.
 
     Raises:
-        InputError: nothing matches, a label of a folder has no prediction (of a dataset.json: a note), a file cannot be
-            used, or the geometries of prediction and label differ.
+        InputError: nothing matches, or nothing can be measured.
     """
     predictions, labels = Path(predictions), Path(labels)
     for path in (predictions, labels):
@@ -90,69 +93,51 @@ def evaluate_folder(
             raise InputError(f"{path} does not exist.", "Check the path.")
     if not predictions.is_dir():
         raise InputError(f"{predictions} is not a folder.", "Give the folder that holds the predictions.")
-    if not labels.is_dir() and labels.suffix != ".json":
+    if not labels.is_dir() and labels.suffix.lower() != ".json":
         raise InputError(
             f"{labels} is neither a folder nor a dataset.json.",
             "Give the folder that holds the labels, or dataset.json.",
         )
-    dataset = None if labels.is_dir() else Dataset.load(labels)
-    drawn = {case.id: Path(case.label) for case in dataset.cases if case.label} if dataset else _volumes_in(labels)
-    predicted, notes = _match_names(predictions, labels, drawn)
-    dataset = dataset or _dataset_of(labels, drawn)
-    rows = []
+    drawn = find_labels(labels)
+    predicted, unmatched = match_predictions(predictions, drawn.labels)
+    notes = [*unmatched, *drawn.notes]
+    shared = share_classes(drawn, predicted, notes)
+    failed = dict(shared.unusable)
+    if not shared.found.classes and not failed:
+        raise InputError(
+            f"All labels in {labels} are empty, and so are the predictions.",
+            "Give dataset.json instead of the folder: it names the classes.",
+        )
+    rows, moved = [], []
     for number, (case, path) in enumerate(predicted.items(), 1):
-        image, label = read_image(path), read_image(drawn[case])
-        if not same_geometry(label, image, 0.01):
-            raise InputError(
-                f"{path} and {drawn[case]} do not have the same size and position.",
-                "Predict from the image that the label was drawn on.",
-            )
-        arrays = [read_label(file, dataset, label) for file in (path, drawn[case])]
-        rows += evaluate_case(case, *arrays, dataset.classes, label.GetSpacing()[::-1])
+        if case not in failed:
+            try:
+                found, resampled = _measure(case, path, drawn.labels[case], shared)
+                rows += found
+                moved += [case] if resampled else []
+            except InputError as error:
+                failed[case] = str(error)
         if progress:
             progress(number, len(predicted), case)
-    return Evaluation(tuple(rows), notes)
+    if moved:
+        notes.append(f"{len(moved)} label(s) were brought onto the grid of the prediction: {first_few(moved)}.")
+    notes += say_each("{}", [f"{case} is not measured: {reason}" for case, reason in failed.items()])
+    if not rows:
+        raise InputError(f"No case can be measured. {' '.join(notes)}", "Correct the files that are named.")
+    return Evaluation(tuple(rows), tuple(notes), failed)
 
 
-def _volumes_in(folder: Path) -> dict[str, Path]:
-    return {stem(path): path for path in sorted(folder.iterdir()) if is_image_file(path)}
+def _measure(case: str, prediction: Path, label: Path, shared: SharedClasses) -> tuple[list[CaseMetrics], bool]:
+    """The metrics of a case, and whether its label had to be brought onto the prediction's grid.
 
-
-def _match_names(predictions: Path, labels: Path, drawn: dict[str, Path]) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """Case id -> prediction, in the order of the labels, and notes on what has no counterpart.
-
-    ``NAME_seg`` takes precedence over ``NAME``, which may be the image; regions and confidence are no predictions.
+    Raises:
+        InputError: a file cannot be used.
     """
-    files = _volumes_in(predictions)
-    names = {case: next((case + e for e in (*ENDINGS, "") if case + e in files), None) for case in drawn}
-    predicted = {case: files[name] for case, name in names.items() if name is not None}
-    left = [name for name in files.keys() - set(names.values()) if not name.endswith(("_regions", "_confidence"))]
-    without = {next((name.removesuffix(e) for e in ENDINGS if name.endswith(e)), name) for name in left}
-    without, lacking = sorted(without - set(predicted)), sorted(set(drawn) - set(predicted))
-    if not predicted:
-        raise InputError(
-            f"No prediction in {predictions} has the name of a label in {labels}.",
-            f"Predictions: {first_few(without) or 'none'}. Labels: {first_few(lacking) or 'none'}.",
-        )
-    if lacking and labels.is_dir():
-        raise InputError(
-            f"{len(lacking)} labels in {labels} have no prediction in {predictions}: {first_few(lacking)}.",
-            "Predict them too, or compare with a folder that holds the labels of the predicted cases only.",
-        )
-    said = {"Predictions without a label": without, "Labels without a prediction": lacking}
-    return predicted, tuple(f"{what}: {first_few(cases)}." for what, cases in said.items() if cases)
-
-
-def _dataset_of(folder: Path, labels: dict[str, Path]) -> Dataset:
-    """A data set whose classes are the values that occur in the label files."""
-    arrays = (sitk.GetArrayFromImage(read_image(path)) for path in labels.values())
-    values = sorted({int(v) for array in arrays for v in np.unique(array) if v > 0})
-    if not values:
-        raise InputError(
-            f"All labels in {folder} are empty.", "Give dataset.json instead of the folder: it names the classes."
-        )
-    classes = tuple(SegmentClass(f"class {v}", v, COLOURS[n % len(COLOURS)]) for n, v in enumerate(values))
-    return Dataset("labels", ("image",), classes, ())
+    image = read_image(prediction)
+    predicted = read_label(prediction, shared.of_prediction(case), image)
+    expected, fixes = read_label_with_fixes(label, shared.of_labels(), image)
+    rows = evaluate_case(case, predicted, expected, shared.found.classes, image.GetSpacing()[::-1])
+    return rows, any(fix.code == "label-resampled" for fix in fixes)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,6 +1,6 @@
 """From probabilities to what is said of every voxel: label, confidence, region."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,20 +10,19 @@ from ..ssl.voxels import keep_higher
 
 
 def decide_voxels(
-    probabilities: Tensor,
+    probabilities: Sequence[Tensor],
     label_from: str = "reference",
     thresholds: Tensor | None = None,
     confidence: bool = False,
-    bring: Callable[[Tensor], Tensor] = Tensor.float,
 ) -> dict[str, Tensor]:
     """What is said of every voxel, decided one class after the other.
 
     Args:
-        probabilities: (channels, k, j, i) as ``volume`` does makes them, of both predictions when there are thresholds.
+        probabilities: (k, j, i) float32 of every class, when there are thresholds of the supervised prediction and then
+            of the reference; each is asked for once.
         label_from: see ``Method``.
         thresholds: (classes,); None: no regions.
         confidence: whether to give it.
-        bring: brings one class (k, j, i) to where it is decided.
 
     Returns:
         On the CPU, (k, j, i): "label" uint8 class indices; "confidence" float32 in 0-1, when wanted; when there are
@@ -31,9 +30,10 @@ def decide_voxels(
     """
     found = {}
     if thresholds is None:
-        ((label, certainty),) = _highest((bring(p),) for p in probabilities)
+        ((label, certainty),) = _highest((p,) for p in probabilities)
     else:
-        classes = ((bring(p), bring(q)) for p, q in zip(*probabilities.chunk(2)))
+        count = len(probabilities) // 2
+        classes = ((probabilities[k], probabilities[count + k]) for k in range(count))
         if label_from == "average":
             classes = ((p, q, (p + q) / 2) for p, q in classes)
         (other, _), seen, *mean = _highest(classes)

@@ -4,6 +4,8 @@ model.pt holds a state dict only and is loaded without running code. "network" i
 every method; the other parts (teacher, second network, decoders) lie beside it under their own prefixes.
 """
 
+import os
+import reprlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +17,17 @@ from torch import Tensor
 
 from .. import __version__
 from ..crops.augmentation import MIRROR_AXES
-from ..data.dataset import Dataset, SegmentClass
-from ..errors import InputError
-from ..files import read_json, replacing, write_json
+from ..data.dataset import Dataset, SegmentClass, read_class
+from ..errors import InputError, visible
+from ..files import read_json, refuse_links, replacing, write_json
 from ..job import Job
 from ..networks.dynunet import network_arguments
 from ..networks.instance_norm import move_to_device
+from ..planning.cost import parameters
+from ..planning.fingerprint import Fingerprint
 from ..planning.plan import Plan
-from ..ssl.methods import Method, build_method
+from ..ssl.methods import METHODS, Method, build_method
+from ..validation import Fields, items, mapping, number, text
 from .older import method_of_version_1, model_of_version_1
 from .tensors import load_tensors, save_tensors
 
@@ -30,6 +35,9 @@ VERSION = 2
 METADATA = Path("configs", "metadata.json")
 INFERENCE = Path("configs", "inference.json")
 WEIGHTS = Path("models", "model.pt")
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+LEAST_BYTES = 4
+"""Of a parameter in the file: a network that describes itself as larger would only fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,9 @@ class Model:
         channels: names of the image channels.
         thresholds: (classes with background,) confidence thresholds of the reference prediction.
         metadata: all of metadata.json.
+        fingerprint: of the data that it learnt from; None in older models.
+        hold_out_agreement: of each of its hold-out cases, mean Dice (0-1) between the two predictions; see
+            ``review.agreement``.
     """
 
     name: str
@@ -57,6 +68,8 @@ class Model:
     channels: tuple[str, ...]
     thresholds: Tensor
     metadata: dict[str, Any]
+    fingerprint: Fingerprint | None = None
+    hold_out_agreement: tuple[float, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -73,6 +86,7 @@ def save_model(
     dataset: Dataset,
     thresholds: Tensor,
     provenance: dict[str, Any],
+    fingerprint: Fingerprint | None = None,
 ) -> None:
     """Write or replace a model folder, file by file, each in one step.
 
@@ -82,6 +96,7 @@ def save_model(
         plan, job, dataset: what it was trained with.
         thresholds: (classes with background,) of the reference prediction.
         provenance: JSON-ready facts about the training.
+        fingerprint: of the data.
 
     Raises:
         DiskError: a file cannot be written.
@@ -102,6 +117,8 @@ def save_model(
         "settings": asdict(job),
         "provenance": provenance,
     }
+    if fingerprint is not None:
+        facts["fingerprint"] = fingerprint.to_dict()
     write_json(folder / METADATA, {**_bundle_metadata(dataset, plan), "metassl": facts})
 
 
@@ -167,6 +184,8 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
     folder = Path(folder)
     if not (folder / METADATA).exists() and (folder / "model" / METADATA).exists():
         folder = folder / "model"
+        refuse_links(folder)
+    refuse_links(folder / METADATA.parent, folder / WEIGHTS.parent)
     for part in (METADATA, WEIGHTS):
         if not (folder / part).exists():
             raise InputError(
@@ -179,34 +198,45 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
     version = facts.get("version") if isinstance(facts, dict) else None
     if version not in (1, VERSION):
         raise InputError(
-            f"{source} describes no MetaSSL model of version 1 to {VERSION} (found {version!r}).",
+            f"{source} describes no MetaSSL model of version 1 to {VERSION} (found {reprlib.repr(version)}).",
             "Install the version of MetaSSL that made the model, or train it again.",
         )
     try:
         facts = model_of_version_1(facts) if version == 1 else facts
-        plan = Plan.from_dict(facts["plan"], source)
-        classes = tuple(
-            SegmentClass(c["name"], c["value"], tuple(c["colour"]), c.get("terminology")) for c in facts["classes"]
-        )
-        thresholds = torch.tensor([float(t) for t in facts["thresholds"]])
-        channels = tuple(str(c) for c in facts["channels"])
-        precision, mirror_axes = str(facts["precision"]), tuple(str(axis) for axis in facts["mirror_axes"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise InputError(f"{source} is damaged: {type(error).__name__} {error}.", "Copy the model again.") from error
+    fields = Fields(facts, f"{source} is damaged: metassl")
+    plan = Plan.from_dict(fields.take("plan", mapping), source)
+    classes = fields.take("classes", items, read_class)
+    thresholds = torch.tensor(fields.take("thresholds", items, number, 0, 1))
+    channels = fields.take("channels", items, text)
+    fingerprint = fields.optional("fingerprint", Fingerprint.from_dict)
+    agreement = fields.optional("hold_out_agreement", items, number, 0, 1) or ()
+    mirror_axes = fields.take("mirror_axes", items, text, tuple(MIRROR_AXES))
+    precision = fields.take("precision", text, PRECISIONS)
     counts = (plan.network.in_channels, plan.network.out_channels, plan.network.out_channels)
-    if (len(channels), len(classes) + 1, len(thresholds)) != counts or not set(mirror_axes) <= set(MIRROR_AXES):
+    distinct = len({c.value for c in classes}) == len(classes)
+    described = len(channels if fingerprint is None else fingerprint.channels)
+    if (len(channels), len(classes) + 1, len(thresholds)) != counts or described != len(channels) or not distinct:
         raise InputError(
-            f"{source} contradicts itself: classes, channels, axes and network do not fit.", "Copy the model again."
+            f"{source} contradicts itself: classes, channels and network do not fit.", "Copy the model again."
         )
-    method = build_method(str(facts.get("method")), plan.network)
+    method_name = fields.take("method", text, tuple(METHODS))
     weights = load_tensors(folder / WEIGHTS, "cpu")
+    if os.path.getsize(folder / WEIGHTS) < LEAST_BYTES * parameters(plan.network):
+        raise InputError(
+            f"{folder / WEIGHTS} does not fit {METADATA.name}: it is too small for that network.",
+            "Copy the model again.",
+        )
+    method = build_method(method_name, plan.network)
     try:
         method.load_state_dict(method_of_version_1(weights) if version == 1 else weights)
     except (RuntimeError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"{folder / WEIGHTS} does not fit {METADATA.name}: {reason}", "Copy the model again."
         ) from error
     move_to_device(method, torch.device(device)).eval()
-    name = str(metadata.get("name", folder.name))
-    return Model(name, method, plan, precision, mirror_axes, classes, channels, thresholds, metadata)
+    name = visible(str(metadata.get("name", folder.name)))[:200]
+    parts = (name, method, plan, precision, mirror_axes, classes, channels, thresholds, metadata, fingerprint)
+    return Model(*parts, agreement)

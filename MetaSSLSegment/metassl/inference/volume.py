@@ -1,6 +1,6 @@
 """From a volume to labels, regions and confidence in the volume's own geometry."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, combinations
@@ -13,13 +13,14 @@ from torch import Tensor
 from ..crops.augmentation import MIRROR_AXES
 from ..data.images import image_like, resample_onto
 from ..devices import autocast, inference_precision
-from ..errors import OutOfMemoryError, Stopped, is_out_of_memory
+from ..errors import Stopped, enough_memory, is_out_of_memory
 from ..networks.instance_norm import move_to_device
 from ..planning.plan import Plan
-from ..planning.resampling import to_grid
+from ..planning.resampling import oriented_grid, to_grid
 from ..ssl.methods import Method
 from .decisions import decide_voxels
 from .model import Model
+from .target_grid import Slab, onto_target
 from .windows import blend_windows
 
 
@@ -59,8 +60,8 @@ def predict_volume(
     The label is that of the reference prediction or of the mean of both, as the method says; so is the confidence.
     Regions are seen from the reference. Without regions only the networks that the label needs are asked.
 
-    When the network's grid has the input's voxels, they are decided as soon as all windows over them are done, and the
-    probabilities of the whole volume are never held. Else they are brought back onto the input's grid class by class.
+    Voxels are decided on the input's grid as soon as all windows over them are done, slab by slab and class by class;
+    the probabilities of the whole volume are never held.
 
     Args:
         model: a loaded model.
@@ -77,45 +78,30 @@ def predict_volume(
         Stopped: ``should_stop`` said so.
         OutOfMemoryError: not even the CPU has enough memory.
     """
-    array, grid = to_grid(images, model.plan)
-    grid = sitk.Cast(grid, sitk.sitkUInt8)  # only its geometry is used, so its voxels may be small
+    thresholds = model.thresholds if regions else None
+    decide = partial(decide_voxels, label_from=model.method.label_from, thresholds=thresholds, confidence=confidence)
     axes = [MIRROR_AXES[name] for name in model.mirror_axes] if mirror else []
-    aligned = _same_voxels(grid, images[0])
-    decide = partial(
-        decide_voxels,
-        label_from=model.method.label_from,
-        thresholds=model.thresholds if regions else None,
-        confidence=confidence,
-    )
+    with enough_memory("Not enough memory to segment this volume."):
+        array, grid = to_grid(images, model.plan)
+        oriented = oriented_grid(images[0], model.plan)
+        scale = [n / o for n, o in zip(grid.GetSpacing(), oriented.GetSpacing())][::-1]
+        size = oriented.GetSize()[::-1]
 
-    def compute(device: torch.device) -> dict[str, Tensor]:
-        precision = inference_precision(device, model.precision)
-        predict = _pass(model.method, regions, device, precision, axes, should_stop)
-        slabs = blend_windows(predict, torch.from_numpy(array), model.plan.patch, overlap, device, progress)
-        return _joined(map(decide if aligned else _half, slabs), array.shape[1])
+        def compute(device: torch.device) -> dict[str, Tensor]:
+            precision = inference_precision(device, model.precision)
+            predict = _pass(model.method, regions, device, precision, axes, should_stop)
+            slabs = blend_windows(predict, torch.from_numpy(array), model.plan.patch, overlap, device, progress)
+            slabs = onto_target(slabs, array.shape[1], scale, size)
+            return _joined(chain.from_iterable(_decided(slab, decide) for slab in slabs), size[0])
 
-    def bring(probability: Tensor) -> Tensor:
-        image = image_like(probability.float().numpy(), grid)
-        return torch.from_numpy(sitk.GetArrayFromImage(resample_onto(image, images[0], sitk.sitkLinear, extend=True)))
-
-    found = _within_memory(compute, model, warn)
-    if not aligned:
-        found = decide(found["half"], bring=bring)
-    label = found["label"].numpy()
-    if keep_largest:
-        label = largest_components(label)
-    values = np.array([0, *(c.value for c in model.classes)], np.uint8)
-    found["label"] = torch.from_numpy(values[label])
-    if "other" in found:
-        found["other"] = torch.from_numpy(values[found["other"].numpy()])
-
-    def image_of(name: str) -> sitk.Image | None:
-        if name not in found:
-            return None
-        array = found.pop(name).numpy()
-        return _reordered(array, grid, images[0]) if aligned else image_like(array, images[0])
-
-    return VolumePrediction(image_of("label"), image_of("region"), image_of("confidence"), image_of("other"))
+        found = _within_memory(compute, model, warn)
+        if keep_largest:
+            found["label"] = torch.from_numpy(largest_components(found["label"].numpy()))
+        values = np.array([0, *(c.value for c in model.classes)], np.uint8)
+        for name in found.keys() & {"label", "other"}:
+            found[name] = torch.from_numpy(values[found[name].numpy()])
+        made = {name: _reordered(found.pop(name).numpy(), oriented, images[0]) for name in tuple(found)}
+    return VolumePrediction(made["label"], made.get("region"), made.get("confidence"), made.get("other"))
 
 
 def predict_labels(
@@ -172,9 +158,18 @@ def _pass(
     return predict
 
 
-def _half(probabilities: Tensor) -> dict[str, Tensor]:
-    """Probabilities in half precision, exact to 0.00025."""
-    return {"half": probabilities.half()}
+def _decided(slab: Slab, decide: Callable[[Slab], dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    """What is decided of a slab, in one go or, when memory runs short, in parts with fewer planes."""
+    try:
+        found = decide(slab)
+    except (RuntimeError, MemoryError) as error:
+        if len(slab.places) == 1 or not is_out_of_memory(error):
+            raise
+        found = None
+    if found:
+        yield found
+    else:
+        yield from chain.from_iterable(_decided(half, decide) for half in slab.halves())
 
 
 def _joined(slabs: Iterable[dict[str, Tensor]], planes: int) -> dict[str, Tensor]:
@@ -193,40 +188,24 @@ def _joined(slabs: Iterable[dict[str, Tensor]], planes: int) -> dict[str, Tensor
 def _within_memory(
     compute: Callable[[torch.device], dict[str, Tensor]], model: Model, warn: Callable[[str], None] | None
 ) -> dict[str, Tensor]:
-    """Compute on the model's device; when its memory is too small, on the CPU.
-
-    Raises:
-        OutOfMemoryError: the CPU's memory is too small as well.
-    """
+    """Compute on the model's device or, when its memory is too small, on the CPU."""
     device = model.device
-    for attempt in dict.fromkeys((device, torch.device("cpu"))):
+    if device.type != "cpu":
         try:
-            move_to_device(model.method, attempt)
-            return compute(attempt)
+            return compute(device)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if attempt.type == "cuda":
-                torch.cuda.empty_cache()
-            if attempt.type != "cpu" and warn:
-                warn(f"Not enough memory on {attempt}; segmenting on the CPU, which takes longer.")
-        finally:
-            move_to_device(model.method, device)
-    raise OutOfMemoryError(
-        "Not enough memory to segment this volume.", "Close other programs, or crop or downsample the volume."
-    )
-
-
-def _same_voxels(grid: sitk.Image, target: sitk.Image) -> bool:
-    """Whether two grids consist of the same voxels, whatever the order and direction of their axes."""
-    if grid.GetNumberOfPixels() != target.GetNumberOfPixels():
-        return False
-    corner = (0, 0, 0)
-    places = [
-        target.TransformPhysicalPointToContinuousIndex(grid.TransformIndexToPhysicalPoint(index))
-        for index in (corner, (1, 0, 0), (0, 1, 0), (0, 0, 1))
-    ]
-    return bool(np.allclose(places, np.round(places), atol=1e-4))
+        if device.type == "cuda":  # only now, after the error, are its tensors gone
+            torch.cuda.empty_cache()
+        if warn:
+            warn(f"Not enough memory on {device}; segmenting on the CPU, which takes longer.")
+    cpu = torch.device("cpu")
+    try:
+        move_to_device(model.method, cpu)
+        return compute(cpu)
+    finally:
+        move_to_device(model.method, device)
 
 
 def _reordered(array: np.ndarray, grid: sitk.Image, target: sitk.Image) -> sitk.Image:
@@ -239,8 +218,13 @@ def _reordered(array: np.ndarray, grid: sitk.Image, target: sitk.Image) -> sitk.
 def largest_components(label: np.ndarray) -> np.ndarray:
     """Every class reduced to its largest component of voxels that touch, corners included; the rest is background."""
     result = np.zeros_like(label)
-    for k in np.unique(label[label > 0]):
-        components = sitk.ConnectedComponent(sitk.GetImageFromArray((label == k).astype(np.uint8)), True)
+    shapes = sitk.LabelShapeStatisticsImageFilter()
+    shapes.ComputePerimeterOff()
+    shapes.Execute(sitk.GetImageFromArray(label))
+    for k in shapes.GetLabels():
+        start, size = np.array(shapes.GetBoundingBox(k)).reshape(2, 3)
+        box = tuple(slice(a, a + n) for a, n in zip(start[::-1], size[::-1]))
+        components = sitk.ConnectedComponent(sitk.GetImageFromArray((label[box] == k).astype(np.uint8)), True)
         by_size = sitk.RelabelComponent(components, sortByObjectSize=True)
-        result[sitk.GetArrayViewFromImage(by_size) == 1] = k
+        result[box][sitk.GetArrayViewFromImage(by_size) == 1] = k
     return result

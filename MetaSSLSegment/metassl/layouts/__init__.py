@@ -1,1 +1,1 @@
-"""From a folder of whatever layout to cases: one file per layout."""
+"""From a folder of whatever layout to cases, each volume accounted for."""

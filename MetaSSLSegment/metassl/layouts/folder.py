@@ -1,20 +1,18 @@
-"""What the layouts share: found cases, the volumes of a folder, and which label and which channels belong together."""
+"""What the layouts share: found cases, and which channels of which image belong together."""
 
-import json
-import re
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..data.dataset import COLOURS, SegmentClass
-from ..data.images import is_image_file, stem
-from ..errors import InputError, first_few
+from ..data.dataset import Case, SegmentClass
+from ..errors import first_few
+from .contents import Contents
+from .naming import CHANNEL_NAME, file_name
 
-LABEL_NAME = re.compile(r"[ ._-](seg|segmentation|label|labels|labelmap|mask)$", re.IGNORECASE)
-CHANNEL_NAME = re.compile(r"(.+)_(\d{4})$")
-Description = dict[str, Any]
-"""The content of a layout's own dataset.json; empty when there is none."""
+MOST_LINES = 3
+"""Findings of one kind that get a note each."""
 
 
 @dataclass
@@ -25,13 +23,27 @@ class FoundCase:
         name: unique once ``recognise_layout`` returns it.
         images: channel number -> file or DICOM folder; one file with several channels is named for each.
         label: the label file, or None.
-        test: whether the layout keeps the case for testing.
+        test: whether the layout keeps the case for testing or validation.
+        fixed_role: the role that the folder states, or None: then ``role`` follows from label and test.
     """
 
     name: str
     images: dict[int, Path]
     label: Path | None = None
     test: bool = False
+    fixed_role: str | None = None
+
+    @property
+    def role(self) -> str:
+        """What the case is for."""
+        if self.fixed_role is not None:
+            return self.fixed_role
+        return "unlabelled" if self.label is None else "hold-out" if self.test else "labelled"
+
+    @property
+    def files(self) -> list[Path]:
+        """The images by channel."""
+        return [self.images[channel] for channel in sorted(self.images)]
 
 
 @dataclass
@@ -40,90 +52,98 @@ class Layout:
 
     Attributes:
         name: of the layout, for people.
+        title: of the data set, empty when nothing says it.
         cases: in the order of the folder.
         channels: names of the image channels; without a description empty until ``recognise_layout`` counts them.
-        classes, ignore_value: as the layout's dataset.json says; empty and None without one.
+        described: the labels of a foreign dataset.json as they stand there.
+        classes, ignore_value, label_values, intensities: what MetaSSL's own dataset.json says; empty without one.
         notes: sentences on what was decided or left out.
+        said: files that are no case, but that a note names already.
+        others: why other volumes are no cases.
     """
 
     name: str
+    title: str = ""
     cases: list[FoundCase] = field(default_factory=list)
     channels: list[str] = field(default_factory=list)
+    described: Any = None
     classes: list[SegmentClass] = field(default_factory=list)
     ignore_value: int | None = None
+    label_values: dict[int, int] = field(default_factory=dict)
+    intensities: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+    said: set[Path] = field(default_factory=set)
+    others: str = "they lie in no folder of images"
 
 
-def describe_layout(name: str, description: Description) -> Layout:
-    """A layout without cases, with the channels and classes of its dataset.json (nnU-Net 1 and 2, Decathlon).
+@dataclass(frozen=True)
+class Source:
+    """What the layouts look at.
 
-    Raises:
-        InputError: they cannot be read.
+    Attributes:
+        contents: what lies below the folder.
+        description: the content of the folder's dataset.json; empty when there is none.
+        described_in: the path of that file, or None.
+        asked_for: whether that file was given instead of the folder.
+        damage: why the folder's dataset.json is not used, empty when it is or there is none.
     """
-    channels = description.get("channel_names") or description.get("modality") or {}
-    labels = description.get("labels") or {}
-    layout = Layout(name)
+
+    contents: Contents
+    description: dict[str, Any] = field(default_factory=dict)
+    described_in: Path | None = None
+    asked_for: bool = False
+    damage: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The folder, absolute."""
+        return self.contents.folder
+
+
+def absolute(path: Path | str) -> Path:
+    """The path without "." and "..", so that equal paths are equal; links are not followed."""
+    return Path(os.path.abspath(path))
+
+
+def why_gone(path: Path) -> str:
+    """Why there is nothing at a path, as the end of a sentence that names it; empty when there is something."""
     try:
-        layout.channels = [str(channels[number]) for number in sorted(channels, key=int)]
-        for key, value in labels.items():
-            number, label = (int(key), str(value)) if re.fullmatch(r"\d+", key) else (_label_value(key, value), key)
-            if label.casefold() == "ignore":
-                layout.ignore_value = number
-            elif number:
-                colour = COLOURS[len(layout.classes) % len(COLOURS)]
-                layout.classes.append(SegmentClass(label, number, colour))
-    except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"dataset.json has channels or labels that MetaSSL cannot read: {json.dumps([channels, labels])[:300]}",
-            'Write them as {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}}.',
-        ) from error
-    return layout
+        os.stat(path)
+    except PermissionError as error:
+        return f"cannot be opened ({error.strerror})"
+    except (OSError, ValueError):  # also of a path that no file can have
+        return "does not exist"
+    return ""
 
 
-def _label_value(name: str, value: Any) -> int:
-    if isinstance(value, list):
-        raise InputError(
-            f"dataset.json defines the label {name!r} as a region of several values {value}; MetaSSL needs one value "
-            "per class.",
-            "List every value as a class of its own, and combine the classes after segmenting.",
-        )
-    return int(value)
+def found_case(case: Case, name: str = "") -> FoundCase:
+    """A case of a data set as if a folder showed it, under another name if one is given."""
+    images = {channel: absolute(path) for channel, path in enumerate(case.images)}
+    label = None if case.label is None else absolute(case.label)
+    return FoundCase(name or case.id, images, label, fixed_role=case.role)
 
 
-def find_folder(parent: Path, name: str) -> Path | None:
-    """The sub-folder of that name, whatever its capitals."""
-    return next((e for e in sorted(parent.iterdir()) if e.name.casefold() == name.casefold() and e.is_dir()), None)
+def say_each(sentence: str, items: Sequence[str], most: int = MOST_LINES) -> list[str]:
+    """The sentence with each item in place of ``{}``; of many items the first, then the others in one line."""
+    if len(items) <= most:
+        return [sentence.replace("{}", item) for item in items]
+    return [sentence.replace("{}", items[0]), f"The same holds for {len(items) - 1} more: {first_few(items[1:])}."]
 
 
-def list_volumes(folder: Path | None, ending: str = "") -> list[Path]:
-    """Volume files directly in a folder, sorted by name; none when there is no folder."""
-    if folder is None:
-        return []
-    return sorted(p for p in folder.iterdir() if is_image_file(p) and p.name.lower().endswith(ending.lower()))
+def group_channels(images: Sequence[Path], labelled: Collection[str] = (), test: bool = False) -> list[FoundCase]:
+    """Group the image files of one folder into cases with channels (``_0000``).
 
+    A trailing ``_0001`` is part of the name, not a channel, where more labels have it than have not.
 
-def is_label(file: Path) -> bool:
-    """Whether a file is named like the label of another."""
-    return file.name.lower().endswith(".seg.nrrd") or LABEL_NAME.search(stem(file)) is not None
-
-
-def labels_by_image(files: Iterable[Path], notes: list[str]) -> dict[str, Path]:
-    """The label files among ``files`` by the name of the image that they belong to."""
-    labels: dict[str, Path] = {}
-    for file in filter(is_label, files):
-        image = LABEL_NAME.sub("", stem(file))
-        if labels.setdefault(image, file) != file:
-            notes.append(f"{image} has several labels; {labels[image]} is used, {file} is not.")
-    return labels
-
-
-def pair_files(images: list[Path], labels: dict[str, Path], notes: list[str], test: bool = False) -> list[FoundCase]:
-    """Group image files into cases with channels (``_0000``) and give them the labels of the same name.
-
-    A trailing ``_0001`` is part of the name, not a channel, when a label has it as well.
+    Args:
+        images: files of one folder.
+        labelled: names of the labels that may belong to them.
+        test: see ``FoundCase``.
     """
-    names = [stem(image) for image in images]
-    suffixed = not any(name in labels for name in names) and any(name.endswith("_0000") for name in names)
+    names = [file_name(image) for image in images]
+    plain = sum(name in labelled for name in set(names))
+    stripped = {match[1] for match in map(CHANNEL_NAME.match, names) if match}
+    suffixed = any(name.endswith("_0000") for name in names) and sum(n in labelled for n in stripped) >= plain
     cases: dict[str, list[FoundCase]] = {}
     for image, name in zip(images, names):
         match = CHANNEL_NAME.match(name) if suffixed else None
@@ -131,15 +151,7 @@ def pair_files(images: list[Path], labels: dict[str, Path], notes: list[str], te
         same_name = cases.setdefault(name, [])
         incomplete = next((case for case in same_name if channel not in case.images), None)
         if incomplete is None:
-            same_name.append(FoundCase(name, {channel: image}, labels.get(name), test))
+            same_name.append(FoundCase(name, {channel: image}, test=test))
         else:
             incomplete.images[channel] = image
-    note_lost_labels((label for name, label in labels.items() if name not in cases), notes)
     return [case for same_name in cases.values() for case in same_name]
-
-
-def note_lost_labels(labels: Iterable[Path], notes: list[str]) -> None:
-    """Say which label files belong to no image."""
-    lost = sorted(label.name for label in labels)
-    if lost:
-        notes.append(f"{len(lost)} label(s) belong to no image and are not used: {first_few(lost)}.")

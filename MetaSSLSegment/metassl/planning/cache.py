@@ -2,28 +2,34 @@
 
 import json
 import math
-import os
 import shutil
+import time
 import zlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from glob import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from ..data.dataset import IGNORE, Case, Dataset
-from ..data.images import volume_header
+from ..data.images import VolumeHeader, volume_header
+from ..data.kept import KeptVolumes
 from ..data.labels import read_label
-from ..data.reading import read_images
-from ..errors import DiskError, InputError, Stopped
-from ..files import read_json, replacing, write_json
+from ..data.pool import map_cases, source_state
+from ..data.reading import MOST_VOXELS, read_images
+from ..errors import DiskError, InputError
+from ..files import MOST_BYTES, PARTIAL, make_durable, read_json, replacing, require_whole, write_json
+from ..validation import Fields, text, triple, whole
 from .plan import Plan
 from .resampling import label_to_grid, to_grid
 
 CACHE_VERSION = 1
-VOXELS_IN_FLIGHT = 150_000_000
-"""Voxels of all channels that are preprocessed at the same time; each needs some 30 bytes."""
+TOGETHER_SECONDS = 5
+"""How long finished cases may wait for each other to be made durable together."""
 FOREGROUND_VOXELS = 2000
 """Number of foreground voxels per class and case that are remembered for centring crops."""
 
@@ -45,16 +51,33 @@ class CachedCase:
 
     def image(self) -> np.ndarray:
         """(channels, k, j, i) float16, read-only."""
-        return np.load(self.folder / f"{self.id}.image.npy", mmap_mode="r")
+        return self._mapped("image")
 
     def label(self) -> np.ndarray:
         """(k, j, i) uint8 class indices or ``dataset.IGNORE``, read-only."""
-        return np.load(self.folder / f"{self.id}.label.npy", mmap_mode="r")
+        return self._mapped("label")
 
     def foreground(self) -> dict[int, np.ndarray]:
         """Class index -> (n, 3) voxel coordinates of up to ``FOREGROUND_VOXELS`` of its voxels."""
-        voxels = np.load(self.folder / f"{self.id}.foreground.npy")
+        voxels = self._mapped("foreground")
         return {int(k): voxels[voxels[:, 0] == k, 1:] for k in np.unique(voxels[:, 0])}
+
+    def is_whole(self, channels: int) -> bool:
+        """Whether the arrays have the sizes that they were made with; a copy or a failing disk may have cut them."""
+        try:
+            image = self._mapped("image")
+            whole = image.shape == (channels, *self.shape) and image.dtype == np.float16
+            if self.role != "unlabelled":
+                label, voxels = self._mapped("label"), self._mapped("foreground")
+                whole &= label.shape == self.shape and label.dtype == np.uint8
+                places = voxels[:, 1:]
+                whole &= bool(voxels.dtype == np.int32 and np.all((places >= 0) & (places < self.shape)))
+            return whole
+        except (OSError, ValueError, IndexError):
+            return False
+
+    def _mapped(self, part: str) -> np.ndarray:
+        return np.load(self.folder / f"{self.id}.{part}.npy", mmap_mode="r")
 
 
 def build_cache(
@@ -62,66 +85,130 @@ def build_cache(
     plan: Plan,
     folder: Path,
     *,
+    kept: KeptVolumes | None = None,
+    headers: Mapping[str, VolumeHeader] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> list[CachedCase]:
     """Preprocess all labelled, unlabelled and hold-out cases, several at a time; unchanged ones are reused.
 
     A case's json file is written last: a case without it, or with another fingerprint, is done again.
 
+    Args:
+        dataset, plan: of the training.
+        folder: of the cache.
+        kept: volumes that are read already.
+        headers: case id -> header, of the cases whose headers are read already.
+        progress: called with (cases done, number of cases, id of the case done).
+        should_stop: asked before every case.
+        warn: called with a sentence about a case that cannot be read any more and is left out.
+
     Raises:
-        InputError: a case cannot be read; names it.
+        InputError: a case cannot be read, and without it no labelled case is left; names it.
         DiskError: not enough space.
         Stopped: ``should_stop`` said so; finished cases stay.
     """
     _make_folder(folder)
     cases = dataset.with_role("labelled", "unlabelled", "hold-out")
     missing = [case for case in cases if _find_cached(case, dataset, plan, folder) is None]
-    largest = _require_space(missing, plan, folder)
-    workers = max(1, min(os.cpu_count() or 1, 4, VOXELS_IN_FLIGHT // largest))
-    waiting = list(reversed(missing))
-    running: dict[Future, Case] = {}
+    largest = _require_space(missing, headers or {}, plan, folder)
     done = len(cases) - len(missing)
-    with ThreadPoolExecutor(workers) as pool:
-        while waiting or running:
-            if should_stop and should_stop():
-                waiting.clear()
-                if not running:
-                    break
-            while waiting and len(running) < workers:
-                case = waiting.pop()
-                running[pool.submit(_preprocess, case, dataset, plan, folder)] = case
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                case = running.pop(future)
-                try:
-                    future.result()
-                except InputError as error:
-                    waiting.clear()
-                    raise InputError(f"Case {case.id}: {error}", error.hint) from error
-                done += 1
-                if progress:
-                    progress(done, len(cases), case.id)
-    if done < len(cases):
-        raise Stopped("Stopped while preprocessing; the finished cases are kept.")
-    return [_find_cached(case, dataset, plan, folder) for case in cases]
+    kept = kept or KeptVolumes(0)
+    stopped = "Stopped while preprocessing; the finished cases are kept."
+    failed: dict[str, InputError] = {}
+
+    finished = _Finished(folder)
+
+    def work(case: Case) -> dict[str, Any]:
+        return _preprocess(case, dataset, plan, folder, kept)
+
+    with closing(finished):
+        for case, preprocessed in map_cases(work, missing, largest, should_stop, stopped):
+            try:
+                finished.add(case.id, preprocessed.result())
+            except InputError as error:
+                failed[case.id] = error
+                if warn:
+                    warn(f"Case {case.id} is left out: {error} {error.hint}")
+            done += 1
+            if progress:
+                progress(done, len(cases), case.id)
+    left = [case for case in cases if case.id not in failed]
+    if failed and not any(case.role == "labelled" for case in left):
+        case_id, error = next(iter(failed.items()))
+        raise InputError(f"Case {case_id}: {error}", error.hint) from error
+    return [_find_cached(case, dataset, plan, folder) for case in left]
 
 
-def _preprocess(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> None:
+class _Finished:
+    """Writes the json files of finished cases, once the arrays of several together are on the disk.
+
+    Args:
+        folder: the cache.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._waiting: dict[str, dict[str, Any]] = {}
+        self._written = time.monotonic()
+
+    def add(self, case_id: str, content: dict[str, Any]) -> None:
+        """A finished case and what its json file says."""
+        self._waiting[case_id] = content
+        if time.monotonic() - self._written > TOGETHER_SECONDS:
+            self.close()
+
+    def close(self) -> None:
+        """Write what is left.
+
+        Raises:
+            DiskError: the disk is full.
+        """
+        try:
+            make_durable(path for case_id in self._waiting for path in self._folder.glob(f"{escape(case_id)}.*.npy"))
+        except OSError as error:
+            raise DiskError(
+                f"Cannot write to {self._folder}: {error.strerror or error}.", "Free some disk space."
+            ) from error
+        for case_id, content in self._waiting.items():
+            write_json(self._folder / f"{case_id}.json", content, durable=False)
+        self._waiting.clear()
+        self._written = time.monotonic()
+
+
+def _preprocess(case: Case, dataset: Dataset, plan: Plan, folder: Path, kept: KeptVolumes) -> dict[str, Any]:
+    """Write the arrays of a case; returns what its json file is to say."""
     fingerprint = _fingerprint(case, dataset, plan)
     (folder / f"{case.id}.json").unlink(missing_ok=True)
-    images = read_images(case)
+    images, label = kept.take(case) or (read_images(case), None)
+    if label is None and case.role != "unlabelled":
+        label = read_label(case.label, dataset, images[0])
+    _require_size(images[0], plan)
     array, _ = to_grid(images, plan)
     _save_array(folder / f"{case.id}.image.npy", array.astype(np.float16))
-    if case.role != "unlabelled":
-        label = label_to_grid(read_label(case.label, dataset, images[0]), images[0], plan)
+    if label is not None:
+        label = label_to_grid(label, images[0], plan)
         _save_array(folder / f"{case.id}.label.npy", label)
         _save_array(folder / f"{case.id}.foreground.npy", _sample_foreground(label, case.id))
-    write_json(folder / f"{case.id}.json", {"fingerprint": fingerprint, "shape": list(array.shape[1:])})
+    return {"fingerprint": fingerprint, "shape": list(array.shape[1:])}
+
+
+def _require_size(image: sitk.Image, plan: Plan) -> None:
+    """Raise when the volume at the plan's spacing would be too large: its own spacing is far from the others'."""
+    voxels = math.prod(image.GetSize()) * math.prod(image.GetSpacing()) / math.prod(plan.spacing)
+    if voxels > MOST_VOXELS:
+        spacing, planned = (" x ".join(f"{s:.3g}" for s in mm) for mm in (image.GetSpacing(), plan.spacing[::-1]))
+        raise InputError(
+            f"At the planned voxel spacing of {planned} mm this volume of {spacing} mm would have {voxels:.2g} voxels.",
+            "Check that its spacing is right, or give a coarser --spacing.",
+        )
 
 
 def _save_array(path: Path, array: np.ndarray) -> None:
-    with replacing(path) as temporary:
+    with replacing(path, durable=False) as temporary:
         np.save(temporary, array)
+        require_whole(temporary, array.nbytes)
 
 
 def _sample_foreground(label: np.ndarray, name: str) -> np.ndarray:
@@ -139,42 +226,35 @@ def _sample_foreground(label: np.ndarray, name: str) -> np.ndarray:
 
 def _find_cached(case: Case, dataset: Dataset, plan: Plan, folder: Path) -> CachedCase | None:
     """The case if the cache holds it as it would be preprocessed now."""
-    path = folder / f"{case.id}.json"
-    if not path.exists():
+    try:
+        content = Fields(read_json(folder / f"{case.id}.json"), "cache")
+        shape = content.take("shape", triple, whole, 1)
+        if content.take("fingerprint", text, (), MOST_BYTES) != _fingerprint(case, dataset, plan):
+            return None
+    except InputError:  # missing or damaged
         return None
-    content = read_json(path)
-    parts = ("image",) if case.role == "unlabelled" else ("image", "label", "foreground")
-    if content["fingerprint"] != _fingerprint(case, dataset, plan) or not all(
-        (folder / f"{case.id}.{part}.npy").exists() for part in parts
-    ):
-        return None
-    return CachedCase(case.id, case.role, folder, tuple(content["shape"]))
+    cached = CachedCase(case.id, case.role, folder, shape)
+    return cached if cached.is_whole(len(dataset.channels)) else None
 
 
 def _fingerprint(case: Case, dataset: Dataset, plan: Plan) -> str:
     """Changes when the sources or what is done to them change."""
     files = [*case.images] + ([case.label] if case.role != "unlabelled" else [])
-    sources = [[path, *_state(Path(path))] for path in files]
+    sources = [[path, *source_state(path)] for path in files]
     classes = [[c.name, c.value] for c in dataset.classes]
     rules = [plan.spacing, [asdict(i) for i in plan.intensities], classes, dataset.ignore_value]
+    if plan.alignment is not None:
+        rules.append(asdict(plan.alignment))
+    if dataset.label_values:
+        rules.append(sorted(dataset.label_values.items()))
     return json.dumps([CACHE_VERSION, case.role, sources, rules])
-
-
-def _state(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of change; of a DICOM folder those of all its files together."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    try:
-        states = [f.stat() for f in files]
-    except OSError:
-        raise InputError(f"{path} does not exist.", "Check the path, or make dataset.json again.") from None
-    return sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0)
 
 
 def _make_folder(folder: Path) -> None:
     """Make the cache folder, or clear it of what a killed process left half written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for partial in folder.glob(".partial-*"):
+        for partial in folder.glob(f"{PARTIAL}*"):
             partial.unlink()
     except OSError as error:
         raise DiskError(
@@ -182,18 +262,23 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _require_space(cases: Sequence[Case], plan: Plan, folder: Path) -> int:
+def _require_space(cases: Sequence[Case], headers: Mapping[str, VolumeHeader], plan: Plan, folder: Path) -> int:
     """Raise DiskError when the cache of these cases will not fit; return the voxels of the largest case, at least 1."""
     needed, largest = 0, 1
     for case in cases:
-        header = volume_header(case.images[0])
+        try:
+            header = headers.get(case.id) or volume_header(case.images[0])
+        except InputError:  # said when its turn comes
+            continue
         volume = math.prod(header.size) * math.prod(header.spacing) / math.prod(plan.spacing)
+        if volume > MOST_VOXELS:
+            continue
         largest = max(largest, int(max(volume, math.prod(header.size)) * len(case.images)))
         needed += int(volume * (2 * len(case.images) + 1))
     free = shutil.disk_usage(folder).free
     if needed > 0.95 * free:
         raise DiskError(
-            f"The preprocessed volumes need about {needed / 1e9:.1f} GB in {folder}, {free / 1e9:.1f} GB are free.",
+            f"The preprocessed volumes need about {needed / 1e6:,.0f} MB in {folder}, {free / 1e6:,.0f} MB are free.",
             "Free some disk space, choose a run folder on another disk, or a coarser --spacing.",
         )
     return largest

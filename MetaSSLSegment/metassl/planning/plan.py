@@ -4,6 +4,7 @@ All triples are in array order (k, j, i): inferior to superior, anterior to post
 volume is first brought into LPS orientation, or to the axes of an alignment, which are near these.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,19 @@ from typing import Any
 from ..data.alignment import Alignment
 from ..errors import InputError
 from ..files import read_json, write_json
+from ..validation import Fields, items, number, text, triple, whole
 
 VERSION = 2
 """Version 1 knew no alignment."""
+SPACING = (1e-4, 1e4)
+"""Smallest and largest voxel spacing, mm."""
+LONGEST_AXIS = 4096
+MOST_VOXELS = 2**28
+"""Of a patch; about 645 along each axis."""
+MOST_CHANNELS, MOST_FILTERS, MOST_STAGES = 64, 512, 10
+LARGEST_VALUE = 1e30
+"""Of an intensity, far inside float32."""
+SMALLEST_STD = 1e-12
 
 
 @dataclass(frozen=True)
@@ -83,32 +94,39 @@ class Plan:
         """
         if not isinstance(content, dict) or content.get("version") not in (1, VERSION):
             raise InputError(f"{source} is not a MetaSSL plan of version 1 or {VERSION}.")
-        try:
-            network = dict(content["network"])
-            alignment = content.get("alignment")
-            plan = cls(
-                spacing=_triple(content["spacing"], float),
-                patch=_triple(content["patch"], int),
-                intensities=tuple(Intensity(**values) for values in content["intensities"]),
-                network=NetworkPlan(
-                    size=str(network["size"]),
-                    in_channels=int(network["in_channels"]),
-                    out_channels=int(network["out_channels"]),
-                    filters=tuple(int(f) for f in network["filters"]),
-                    kernels=tuple(_triple(k, int) for k in network["kernels"]),
-                    strides=tuple(_triple(s, int) for s in network["strides"]),
-                ),
-                alignment=alignment and Alignment.from_dict(alignment),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{source} is damaged: {type(error).__name__} {error}.") from error
-        if len(plan.intensities) != plan.network.in_channels or any(
-            i.scheme not in ("ct", "zscore") for i in plan.intensities
-        ):
-            raise InputError(
-                f"{source}: the intensity rules do not fit the network's {plan.network.in_channels} channels."
-            )
+        fields = Fields(content, f"{source} is damaged:")
+        network = fields.take("network", Fields)
+        plan = cls(
+            spacing=fields.take("spacing", triple, number, *SPACING),
+            patch=fields.take("patch", triple, whole, 1, LONGEST_AXIS),
+            intensities=fields.take("intensities", items, _intensity),
+            network=NetworkPlan(
+                size=network.take("size", text),
+                in_channels=network.take("in_channels", whole, 1, MOST_CHANNELS),
+                out_channels=network.take("out_channels", whole, 2, 256),
+                filters=network.take("filters", items, whole, 1, MOST_FILTERS),
+                kernels=network.take("kernels", items, triple, whole, 1, 7),
+                strides=network.take("strides", items, triple, whole, 1, 4),
+            ),
+            alignment=fields.optional("alignment", _alignment),
+        )
+        if problem := plan.contradiction():
+            raise InputError(f"{source}: {problem}")
         return plan
+
+    def contradiction(self) -> str:
+        """What in it does not fit together, a sentence; "" when all does."""
+        network = self.network
+        if len(self.intensities) != network.in_channels:
+            return f"the intensity rules do not fit the network's {network.in_channels} channels."
+        stages = len(network.strides)
+        lengths = {stages, len(network.filters), len(network.kernels)}
+        if len(lengths) > 1 or not 3 <= stages <= MOST_STAGES or set(network.strides[0]) != {1}:
+            return f"the network's filters, kernels and strides are not those of 3 to {MOST_STAGES} stages."
+        steps = [math.prod(stride[axis] for stride in network.strides) for axis in range(3)]
+        if any(n % step for n, step in zip(self.patch, steps)) or math.prod(self.patch) > MOST_VOXELS:
+            return f"the patch {self.patch} does not fit the network, or has more than {MOST_VOXELS:,} voxels."
+        return ""
 
     def save(self, path: Path | str) -> None:
         """Write plan.json."""
@@ -120,8 +138,22 @@ class Plan:
         return cls.from_dict(read_json(path), str(path))
 
 
-def _triple(values: Any, kind: type) -> tuple:
-    triple = tuple(kind(v) for v in values)
-    if len(triple) != 3 or min(triple) <= 0:
-        raise ValueError(f"{values!r} is not a triple of positive numbers")
-    return triple
+def _intensity(content: Any, name: str) -> Intensity:
+    rule = Fields(content, name)
+    scheme = rule.take("scheme", text, ("ct", "zscore"))
+    if scheme == "zscore":
+        return Intensity(scheme)
+    lower, upper, mean = (rule.take(key, number, -LARGEST_VALUE, LARGEST_VALUE) for key in ("lower", "upper", "mean"))
+    if lower >= upper:
+        raise InputError(f"{name}.lower is {lower:g}; it must be below upper, {upper:g}.")
+    return Intensity(scheme, lower, upper, mean, rule.take("std", number, SMALLEST_STD, LARGEST_VALUE))
+
+
+def _alignment(content: Any, name: str) -> Alignment:
+    fields = Fields(content, name)
+    fields.take("axes", items, triple, number, -1.01, 1.01)
+    fields.take("through_plane", whole, 0, 2)
+    try:
+        return Alignment.from_dict(fields.content)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}.") from None

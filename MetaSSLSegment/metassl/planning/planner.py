@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..data.alignment import acquisition_alignment, aligned_header
+from ..data.checking import Measured, check_dataset
 from ..data.dataset import Dataset
 from ..data.images import volume_header
 from ..errors import InputError
 from ..job import Job
-from .intensities import plan_intensities
+from .intensities import are_told, plan_intensities
 from .plan import NetworkPlan, Plan
 
 ANISOTROPIC = 3.0
@@ -48,10 +50,11 @@ def make_plan(
     device_type: str = "cpu",
     most_voxels: Callable[[NetworkPlan, int], int] | None = None,
     *,
+    measured: Sequence[Measured] = (),
     progress: Callable[[int, int, str], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Plan:
-    """Plan a training. Headers of all cases are read, voxels of the labelled and a few unlabelled ones only.
+    """Plan a training from what checking its cases has measured.
 
     Args:
         dataset: checked data set.
@@ -59,6 +62,9 @@ def make_plan(
         device_type: "cpu", "cuda" or "mps".
         most_voxels: from the network and the voxels of its patch, as they would be on any computer, to the voxels that
             a patch may have on this one.
+        measured: what ``check_dataset`` reports; without it the cases are read now, or only their headers where the
+            data set says that no channel is CT.
+        progress, should_stop: of that reading, see ``check_dataset``.
 
     Raises:
         InputError: no labelled case, or the patch that the job asks for is too small for the network.
@@ -69,7 +75,13 @@ def make_plan(
         raise InputError(
             "There is no labelled case to train on.", "Give at least one case a label and the role labelled."
         )
-    headers = [volume_header(case.images[0]) for case in cases]
+    if not measured and not are_told(dataset):
+        measured = check_dataset(dataset, progress=progress, should_stop=should_stop).measured
+    trained = {case.id for case in cases}
+    measured = [m for m in measured if m.case.id in trained]
+    headers = [m.header for m in measured] or [volume_header(case.images[0]) for case in cases]
+    alignment = acquisition_alignment(headers)
+    headers = [aligned_header(header, alignment) for header in headers]
     spacing = tuple(job.spacing or target_spacing([h.spacing for h in headers]))
     sizes = np.array([h.size for h in headers]) * np.array([h.spacing for h in headers]) / np.array(spacing)
     name = job.network
@@ -90,7 +102,7 @@ def make_plan(
             median, spacing = median * np.array(spacing) / np.array(coarse), coarse
         patch, strides = patch_and_strides(median, spacing, voxels, SIZES[name].stages)
         network = plan_network(name, *counts, spacing, strides)
-    return Plan(spacing, patch, plan_intensities(dataset, progress, should_stop), network)
+    return Plan(spacing, patch, plan_intensities(dataset, measured), network, alignment)
 
 
 def plan_network(
@@ -194,6 +206,6 @@ def describe_plan(plan: Plan) -> str:
     spacing = " x ".join(f"{s:.3g}" for s in plan.spacing[::-1])
     return (
         f"Plan: patch {size} voxels of {spacing} mm (right-left x anterior-posterior x inferior-superior), "
-        f"intensities: {rules}\n"
+        f"intensities: {rules}{', aligned by their thick slices' if plan.alignment else ''}\n"
         f"Network: {network.size}, {len(network.strides)} stages, filters {'-'.join(map(str, network.filters))}"
     )

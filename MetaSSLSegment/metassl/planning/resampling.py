@@ -1,7 +1,7 @@
 """From volumes to network input and its labels: orientation, intensities, spacing.
 
-A volume is brought into LPS orientation (its axes then run along the patient's as closely as they can) and resampled to
-the plan's spacing. Arrays are (k, j, i).
+A volume is brought into LPS orientation (its axes then run along the patient's as closely as they can), or that of the
+plan's alignment, and resampled to the plan's spacing. Arrays are (k, j, i).
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import SimpleITK as sitk
 
+from ..data.alignment import align
 from ..data.images import image_like
 from .intensities import normalise_intensities
-from .plan import Plan
+from .plan import Intensity, Plan
 
 SAME_SPACING = 0.01
 """Relative difference below which an axis is not resampled."""
@@ -24,25 +25,38 @@ def to_grid(images: Sequence[sitk.Image], plan: Plan) -> tuple[np.ndarray, sitk.
 
     Args:
         images: float32 volumes of one geometry.
-        plan: spacing and intensities.
+        plan: alignment, spacing and intensities.
 
     Returns:
-        (channels, k, j, i) float32, and an image whose geometry is that of the array (its voxels mean nothing).
+        (channels, k, j, i) float32, and a uint8 image whose geometry is that of the array (its voxels mean nothing).
     """
+    array = None
+    for channel, (image, rule) in enumerate(zip(images, plan.intensities)):
+        resampled = _channel_to_grid(image, rule, plan)
+        if array is None:
+            array = np.empty((len(images), *resampled.GetSize()[::-1]), np.float32)
+        array[channel] = sitk.GetArrayViewFromImage(resampled)
+    return array, sitk.Cast(resampled, sitk.sitkUInt8)
+
+
+def _channel_to_grid(image: sitk.Image, rule: Intensity, plan: Plan) -> sitk.Image:
     # intensities first: resampling would blur the constant background that the statistics leave out
-    normalised = [
-        image_like(normalise_intensities(sitk.GetArrayViewFromImage(image), rule), image)
-        for image, rule in zip(images, plan.intensities)
-    ]
-    resampled = [
-        _to_spacing(sitk.DICOMOrient(image, "LPS"), plan.spacing[::-1], sitk.sitkLinear) for image in normalised
-    ]
-    return np.stack([sitk.GetArrayViewFromImage(image) for image in resampled]), resampled[0]
+    normalised = normalise_intensities(sitk.GetArrayViewFromImage(image), rule)
+    image = image_like(normalised, image)
+    del normalised
+    return _to_spacing(align(image, plan.alignment), plan.spacing[::-1], sitk.sitkLinear)
+
+
+def oriented_grid(image: sitk.Image, plan: Plan) -> sitk.Image:
+    """The voxels of an image in the order and direction of those of the network's grid, as a uint8 image of zeros."""
+    blank = sitk.Image(image.GetSize(), sitk.sitkUInt8)
+    blank.CopyInformation(image)
+    return align(blank, plan.alignment)
 
 
 def label_to_grid(label: np.ndarray, grid: sitk.Image, plan: Plan) -> np.ndarray:
     """Class indices (k, j, i) on the grid of an image -> uint8 on the network's grid, by nearest neighbours."""
-    image = sitk.DICOMOrient(image_like(label, grid), "LPS")
+    image = align(image_like(label, grid), plan.alignment)
     return sitk.GetArrayFromImage(_to_spacing(image, plan.spacing[::-1], sitk.sitkNearestNeighbor))
 
 

@@ -1,66 +1,80 @@
 """The cases that files, folders and data sets name."""
 
-import os
-import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..data.dataset import ROLES, Case, Dataset, unique_names
-from ..data.images import dicom_series, is_image_file, stem
-from ..errors import InputError
+from ..data.dataset import ROLES, Case, Dataset, result_names
+from ..errors import InputError, first_few
+from ..files import read_json
+from ..layouts.channels import complete_channels
+from ..layouts.folder import FoundCase, Layout, found_case, group_channels
+from ..layouts.naming import file_name, is_label_name, is_result, label_of
+from ..layouts.recognise import recognise_layout
 
-CHANNEL_ENDING = re.compile(r"_(\d{4})$")
 
-
-def find_cases(inputs: Sequence[Path | str], channels: int, roles: Sequence[str] = ROLES) -> list[Case]:
-    """The cases that the inputs name, each with a name of its own.
+def find_cases(
+    inputs: Sequence[Path | str],
+    channels: int,
+    roles: Sequence[str] = ROLES,
+    note: Callable[[str], None] = lambda sentence: None,
+) -> list[Case]:
+    """The cases that the inputs name, under the names that ``prepare`` and ``evaluate_folder`` give them.
 
     Args:
         inputs: see ``predict_files``.
         channels: image channels that the model needs; with several, files ``NAME_0000``, ``NAME_0001`` and so on
             belong together.
-        roles: which cases of a dataset.json to take.
+        roles: which cases of a folder or data set to take.
+        note: called with a sentence on every group of files that are no case.
 
     Raises:
         InputError: an input does not exist or holds no volume, or there is nothing to segment.
     """
-    found: list[tuple[str, tuple[str, ...]]] = []
+    found: list[FoundCase] = []
     loose: list[Path] = []
     for path in map(Path, inputs):
         if not path.exists():
             raise InputError(f"{path} does not exist.", "Check the path.")
-        if path.suffix == ".json":
-            found += [(case.id, case.images) for case in Dataset.load(path).with_role(*roles)]
-        elif not path.is_dir():
-            loose.append(path)
-        elif files := sorted(p for p in path.iterdir() if is_image_file(p)):
-            loose += files
+        if path.is_dir() or path.suffix.lower() == ".json":
+            cases = _cases_in(path, channels, note)
+            found += [case for case in cases if case.role in roles]
         else:
-            found += _dicom_cases(path)
-    found += _group_channels(loose, channels)
+            loose.append(path.absolute())
+    found += _cases_of_files(loose, channels, note)
     if not found:
         raise InputError("There is nothing to segment.", f"No case has one of the roles {', '.join(roles)}.")
-    # summary.json is about all cases; 200: evaluate looks for these names, so only what no disk takes is shortened
-    names = unique_names((name for name, _ in found), taken=["summary"], longest=200)
-    return [Case(name, images) for name, (_, images) in zip(names, found)]
+    return [
+        Case(name, tuple(map(str, case.files)), case.label and str(case.label), case.role)
+        for case, name in zip(found, result_names(case.name for case in found))
+    ]
 
 
-def _dicom_cases(folder: Path) -> list[tuple[str, tuple[str, ...]]]:
-    """The series that the folder, or else its sub-folders hold, each named like its folder."""
-    inner = sorted(path for path in folder.iterdir() if path.is_dir())
-    series = [folder] if dicom_series(folder) else [path for path in inner if dicom_series(path)]
-    if not series:
-        raise InputError(f"{folder} holds no volume.", "Give image files, or folders of images or DICOM series.")
-    return [(Path(os.path.abspath(p)).name, (str(p.absolute()),)) for p in series]
+def _cases_in(path: Path, channels: int, note: Callable[[str], None]) -> list[FoundCase]:
+    """The cases of a folder, of MetaSSL's own dataset.json or of another list."""
+    if path.is_file() and isinstance(content := read_json(path), dict) and "cases" in content:
+        cases = Dataset.load(path).cases
+        return [found_case(case, name) for case, name in zip(cases, result_names(case.id for case in cases))]
+    layout = recognise_layout(path, channels)
+    for sentence in layout.notes:
+        note(sentence)
+    return layout.cases
 
 
-def _group_channels(files: Sequence[Path], channels: int) -> list[tuple[str, tuple[str, ...]]]:
-    """Name and files of each case; one file is one case unless the model needs several channels."""
-    if channels == 1:
-        return [(stem(file), (str(file.absolute()),)) for file in files]
-    groups: dict[tuple[Path, str], list[str]] = {}
+def _cases_of_files(files: Sequence[Path], channels: int, note: Callable[[str], None]) -> list[FoundCase]:
+    """The cases of files that are given one by one; labels and results among them are none."""
+    names = {(file.parent, file_name(file)) for file in files}
+    by_folder, others = defaultdict(list), []
     for file in files:
-        name = CHANNEL_ENDING.sub("", stem(file))
-        groups.setdefault((file.absolute().parent, name), []).append(str(file.absolute()))
-    # one file may hold all channels
-    return [(name, tuple(p * channels if len(p) == 1 else sorted(p))) for (_, name), p in groups.items()]
+        beside = {(file.parent, label_of(file) + channel) for channel in ("", "_0000")} & names
+        label = file.name.lower().endswith(".seg.nrrd") or (is_label_name(file) and beside)
+        (others if label or is_result(file) else by_folder[file.parent]).append(file)
+    if others:
+        note(f"{len(others)} label(s) and results are not segmented: {first_few([file.name for file in others])}.")
+    layout = Layout("", cases=[case for listed in by_folder.values() for case in group_channels(listed)])
+    if not layout.cases:
+        return []
+    complete_channels(layout, channels)
+    for sentence in layout.notes:
+        note(sentence)
+    return layout.cases

@@ -10,8 +10,8 @@ from ..data.dataset import Dataset
 from ..errors import InputError
 from ..files import replacing, write_json
 from ..inference.model import Model
+from .agreement import agreement_of
 from .cases import UNWATCHED, Watch, predict_cases, read_cases, require_known
-from .expected import expected_quality
 from .features import pooled_features
 from .ranking import expected_gains, order_by_gain
 from .typical import cheap_features, distances_between, typical_order
@@ -27,8 +27,8 @@ def rank_cases(dataset: Dataset, model: Model | None = None, watch: Watch = UNWA
 
     Returns:
         - "by": "expected gain" with a model, else "typical"; "model": name of the data set that it was trained on.
-        - "cases": in order, each with "rank" (from 1) and "case" (id); with a model also "expected_dice" (see
-          ``expected_quality``), "gain" (what the model lacks there, 1 is usual) and "novelty" (distance to what is
+        - "cases": in order, each with "rank" (from 1) and "case" (id); with a model also "agreement" (see
+          ``agreement_of``), "gain" (what the model lacks there, 1 is usual) and "novelty" (distance to what is
           annotated by then, 0-1); without one "stands_for", the number of cases that it is the most similar
           annotated one of.
         - "failed": ids of cases that cannot be read.
@@ -67,11 +67,11 @@ def _by_gain(model: Model, labelled: tuple, unlabelled: tuple, watch: Watch, fai
     features = [(pooled_features(model, images),) for _, _, images in read_cases(labelled, watch, failed)]
     annotated, found = len(features), []
     for case, images, prediction in predict_cases(model, unlabelled, watch, failed):
-        found.append({"case": case.id, "expected_dice": expected_quality(model, prediction)})
+        found.append({"case": case.id, "agreement": agreement_of(model, prediction)})
         features.append((pooled_features(model, images),))
     if not found:
         return []
-    gains = expected_gains([case["expected_dice"]["classes"] for case in found])
+    gains = expected_gains([case["agreement"]["classes"] for case in found])
     apart = distances_between(features)
     order = order_by_gain(np.concatenate([np.zeros(annotated), gains]), apart, range(annotated))
     result = []
@@ -92,11 +92,11 @@ def write_ranking(ranking: dict[str, Any], path: Path | str) -> None:
     if path.suffix.lower() == ".json":
         return write_json(path, ranking)
     require_ending(path)
-    rows = [{name: value for name, value in case.items() if name != "expected_dice"} for case in ranking["cases"]]
+    rows = [{name: value for name, value in case.items() if name != "agreement"} for case in ranking["cases"]]
     for row, case in zip(rows, ranking["cases"]):
-        if "expected_dice" in case:
-            row["expected_dice"] = case["expected_dice"]["mean"]
-            row |= {f"expected_dice {name}": value for name, value in case["expected_dice"]["classes"].items()}
+        if "agreement" in case:
+            row["agreement"] = case["agreement"]["mean"]
+            row |= {f"agreement {name}": value for name, value in case["agreement"]["classes"].items()}
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else ["rank", "case"])
         writer.writeheader()
@@ -110,11 +110,11 @@ def ranking_table(ranking: dict[str, Any]) -> str:
     if ranking["by"] == "typical":
         lines = [f"{'rank':>4}  {'case':<{width}}  stands for"]
         return "\n".join(lines + [f"{c['rank']:>4}  {c['case']:<{width}}  {c['stands_for']:>10}" for c in cases])
-    lines = [f"{'rank':>4}  {'case':<{width}}  expected Dice  gain  novelty"]
+    lines = [f"{'rank':>4}  {'case':<{width}}      agreement  gain  novelty"]
     for case in cases:
-        mean = case["expected_dice"]["mean"]
-        dice = "nothing found" if mean is None else f"{mean:13.3f}"
-        lines.append(f"{case['rank']:>4}  {case['case']:<{width}}  {dice}  {case['gain']:4.2f}  {case['novelty']:7.2f}")
+        mean = case["agreement"]["mean"]
+        text = "nothing found" if mean is None else f"{mean:13.3f}"
+        lines.append(f"{case['rank']:>4}  {case['case']:<{width}}  {text}  {case['gain']:4.2f}  {case['novelty']:7.2f}")
     return "\n".join(lines)
 
 

@@ -1,24 +1,26 @@
-"""Which case to annotate next: where the model is likely to be worst, and what it has not seen the like of."""
+"""Which case to annotate next: where the two predictions agree least, and what it has not seen the like of."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 
-def expected_gains(dice: Sequence[Mapping[str, float | None]]) -> np.ndarray:
+def expected_gains(agreement: Sequence[Mapping[str, float | None]]) -> np.ndarray:
     """How much there is to gain in each case, every class counting alike.
 
-    A class that the model finds hard everywhere would else decide alone: what a class lacks of a Dice of 1 is divided
-    by what it lacks on average over the cases.
+    A class that the model finds hard everywhere would else decide alone: what a class lacks of an agreement of 1 is
+    divided by what it lacks on average over the cases.
 
     Args:
-        dice: of every case, class name -> expected Dice; None where the class was not found, which says nothing.
+        agreement: of every case, class name -> agreement; None where the class was not found, which says nothing.
 
     Returns:
         (cases,) at least 0; 1 is usual.
     """
-    names = list(dict.fromkeys(name for case in dice for name in case))
-    lacks = np.array([[np.nan if case.get(n) is None else 1 - case[n] for n in names] for case in dice], dtype=float)
+    names = list(dict.fromkeys(name for case in agreement for name in case))
+    lacks = np.array(
+        [[np.nan if case.get(n) is None else 1 - case[n] for n in names] for case in agreement], dtype=float
+    )
     known = ~np.isnan(lacks)
     usual = np.where(known, lacks, 0).sum(0) / np.maximum(known.sum(0), 1)
     return np.where(known, lacks / np.maximum(usual, 1e-9), 1).mean(1)

@@ -16,11 +16,11 @@ from ..inference.model import Model, load_model
 from ..inference.volume import VolumePrediction
 from ..job import Job
 from ..regions import REGIONS
+from .agreement import agreement_of
 from .audit import NOTE, Audit, audit_case
 from .cases import UNWATCHED, Watch, class_indices, predict_cases
 from .charts import line_chart
 from .document import details, document, figure, paragraph, picture, swatches, table
-from .expected import expected_quality
 from .pictures import case_picture
 from .places import Place, places_of_prediction
 
@@ -71,7 +71,7 @@ Row = tuple[Audit, dict[str, Any]]
 
 
 def _judged(model: Model, dataset: Dataset, cases: tuple, watch: Watch) -> tuple[list[Row], list[str]]:
-    """Audit and expected quality of every case, and pictures of those with the lowest Dice."""
+    """Audit and agreement of every case, and pictures of those with the lowest Dice."""
     rows: list[Row] = []
     worst: list[tuple[float, str, str]] = []
     hold_out = any(case.role == "hold-out" for case in cases)
@@ -81,7 +81,7 @@ def _judged(model: Model, dataset: Dataset, cases: tuple, watch: Watch) -> tuple
         except InputError as error:
             watch.warn(f"{case.id} is left out: {error} {error.hint}")
             continue
-        rows.append((audit, expected_quality(model, prediction)))
+        rows.append((audit, agreement_of(model, prediction)))
         if hold_out and case.role != "hold-out":
             continue
         dice = float(np.mean(list(audit.dice.values())))
@@ -135,17 +135,14 @@ def _curves(events: dict[str, list[dict]]) -> str:
 def _cases(rows: list[Row], left: str) -> str:
     if not rows:
         return paragraph("No case has an annotation to compare with.")
-    header = ("case", "role", *(f"Dice {name}" for name in rows[0][0].dice), "mean Dice", "expected Dice")
+    header = ("case", "role", *(f"Dice {name}" for name in rows[0][0].dice), "mean Dice", "agreement")
     found = [
-        (a.case, a.role, *a.dice.values(), float(np.mean(list(a.dice.values()))), expected["mean"])
-        for a, expected in sorted(rows, key=lambda row: (row[0].role, np.mean(list(row[0].dice.values()))))
+        (a.case, a.role, *a.dice.values(), float(np.mean(list(a.dice.values()))), agreement["mean"])
+        for a, agreement in sorted(rows, key=lambda row: (row[0].role, np.mean(list(row[0].dice.values()))))
     ]
     text = "The model learnt from the labelled cases: only hold-out cases say how good it is."
-    calibrated = rows[0][1]["calibrated_on"]
     text += (
-        f" The expected Dice comes from the two predictions alone, calibrated on {calibrated} of these hold-out cases."
-        if calibrated
-        else " The expected Dice comes from the two predictions alone and is too high: no hold-out case calibrates it."
+        " Agreement is the Dice between the two predictions: the lower, the sooner look; it is no estimate of the Dice."
     )
     return paragraph(text + left, "note") + table(header, found)
 

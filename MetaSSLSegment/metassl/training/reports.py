@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..distributed import world_size
-from ..events import Reporter
+from ..events import Reporter, drop_events
 from ..job import Job
 from ..planning.cache import CachedCase
 from ..regions import REGIONS
@@ -21,6 +22,8 @@ from .objective import Objective
 METRICS_SECONDS = 1.0
 DOUBTED = 0.5
 """Cases whose annotation is trusted less than this are named to the user."""
+LEARNT = 0.5
+"""Dice with the best annotation below which a model has learnt too little to doubt any."""
 
 
 class Reports:
@@ -35,6 +38,7 @@ class Reports:
         self.reporter, self.job, self.budget, self.cases = reporter, job, budget, cases
         self._collected: list[dict[str, Tensor]] = []
         self._last_metrics = 0.0
+        self._checkpoints_said = False
 
     def start(self, device: torch.device, precision: torch.dtype) -> None:
         """Say what is about to happen."""
@@ -97,6 +101,28 @@ class Reports:
             }
         self.reporter.event("metrics", **fields)
 
+    def checkpoint(self, file: Path) -> None:
+        """Say that a checkpoint was written; the first time also how much room they take."""
+        if not self._checkpoints_said:
+            self.reporter.info(f"A checkpoint takes {file.stat().st_size / 1e6:.0f} MB; the newest two are kept.")
+        self._checkpoints_said = True
+        seconds = round(self.budget.seconds, 2)
+        self.reporter.event("checkpoint", iteration=self.budget.iteration, seconds=seconds)
+
+    def forget_later_events(self, file: Path) -> None:
+        """Drop the metrics and checkpoints of steps that a resumed run does again, and what is damaged.
+
+        Raises:
+            DiskError: the file cannot be written.
+        """
+
+        def is_past(event: dict[str, Any]) -> bool:
+            iteration = event.get("iteration")
+            return not isinstance(iteration, int) or iteration <= self.budget.iteration
+
+        if file.is_file() and (damaged := drop_events(file, is_past)):
+            self.reporter.warning(f"{damaged} damaged line(s) of {file} were left out.")
+
     def annotations(self, objective: Objective) -> None:
         """Name the labelled cases whose annotation counted little."""
         if not objective.uses_trust:
@@ -104,14 +130,15 @@ class Reports:
         cases = self.cases["labelled"]
         trust = objective.trust(range(len(cases)), self.budget.ramp()).tolist()
         dice = objective.trust.dice().tolist()
+        least = DOUBTED if max(dice) >= LEARNT else 0.0
         self.reporter.event(
             "annotations",
             iteration=self.budget.iteration,
             cases={c.id: {"dice": round(d, 4), "trust": round(t, 4)} for c, d, t in zip(cases, dice, trust)},
-            doubted=[c.id for c, t in zip(cases, trust) if t < DOUBTED],
+            doubted=[c.id for c, t in zip(cases, trust) if t < least],
         )
         for case, d, t in zip(cases, dice, trust):
-            if t < DOUBTED:
+            if t < least:
                 self.reporter.warning(
                     f"The annotation of {case.id} disagrees with what the model learnt from the other cases (Dice "
                     f"{d:.2f}, others up to {max(dice):.2f}) and counted little. Check it, correct it or leave it out."

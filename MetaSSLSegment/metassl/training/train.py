@@ -5,21 +5,24 @@ all.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..data.checking import check_dataset
+from ..data.checking import Measured, Report, check_dataset
 from ..data.dataset import Dataset
-from ..devices import choose_precision, describe_device, leave_memory_to_others
+from ..data.kept import KeptVolumes
+from ..devices import choose_precision, describe_device, leave_memory_to_others, limit_threads
 from ..distributed import SilentReporter, announce_failure, is_first, on_first_rank, own_device
 from ..errors import InputError, OutOfMemoryError, is_out_of_memory
 from ..events import Reporter
 from ..job import Job
 from ..planning.cache import CachedCase, build_cache
+from ..planning.fingerprint import Fingerprint
 from ..planning.plan import Plan
 from ..planning.planner import describe_plan, make_plan
 from .fitting import Fit
@@ -47,12 +50,16 @@ def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -
         OutOfMemoryError: not even the smallest patch fits.
         Stopped: stopped before the first step.
     """
+    with run.held() if is_first() else nullcontext():
+        return _train(run, reporter, should_stop)
+
+
+def _train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -> dict[str, Any]:
     job, dataset = on_first_rank(run.load)
     if not is_first():
         reporter = SilentReporter()
     reporter.keep_in(run.path)
-    if job.threads:
-        torch.set_num_threads(job.threads)
+    limit_threads(job.threads)
     device = own_device(job.device, reporter.warning)
     reporter.info(f"Device: {describe_device(device)}")
     leave_memory_to_others(device)
@@ -78,15 +85,27 @@ def prepare_data(
     should_stop: Callable[[], bool],
 ) -> tuple[Dataset, Plan, list[CachedCase]]:
     """Check, plan and preprocess, unless an earlier start of the run has done so."""
-    plan = run.plan()
+    plan, kept, headers = run.plan(), KeptVolumes(), {}
     if plan is None:
-        dataset = usable_dataset(dataset, job, reporter, should_stop)
+        report = usable_cases(dataset, job, reporter, should_stop, kept)
+        dataset = report.usable_dataset()
         dataset.save(run.dataset_file)
-        plan = started_plan(run, dataset, reporter) or fitted_plan(dataset, job, device, reporter, should_stop)
+        plan = started_plan(run, dataset, reporter) or fitted_plan(dataset, job, device, report.measured, reporter)
+        run.save_fingerprint(Fingerprint.of([m for m in report.measured if m.case.role != "hold-out"], plan.alignment))
         plan.save(run.plan_file)
+        headers = {m.case.id: m.header for m in report.measured}
     else:
         reporter.info(describe_plan(plan))
-    cases = build_cache(dataset, plan, run.cache, progress=reporter.phase("preprocessing"), should_stop=should_stop)
+    cases = build_cache(
+        dataset,
+        plan,
+        run.cache,
+        kept=kept,
+        headers=headers,
+        progress=reporter.phase("preprocessing"),
+        should_stop=should_stop,
+        warn=reporter.warning,
+    )
     return dataset, plan, cases
 
 
@@ -105,13 +124,11 @@ def started_plan(run: RunFolder, dataset: Dataset, reporter: Reporter) -> Plan |
 
 
 def fitted_plan(
-    dataset: Dataset, job: Job, device: torch.device, reporter: Reporter, should_stop: Callable[[], bool]
+    dataset: Dataset, job: Job, device: torch.device, measured: Sequence[Measured], reporter: Reporter
 ) -> Plan:
     """The plan for this data set, computer and budget; says what was chosen and why."""
     fit = Fit(job, device, choose_precision(device, job.precision))
-    plan = make_plan(
-        dataset, job, device.type, fit.most_voxels, progress=reporter.phase("planning"), should_stop=should_stop
-    )
+    plan = make_plan(dataset, job, device.type, fit.most_voxels, measured=measured)
     voxels = math.prod(plan.patch)
     steps = fit.steps(plan.network, voxels)
     reporter.event("plan", patch=list(plan.patch), network=plan.network.size, steps=steps, limits=fit.limits)
@@ -130,25 +147,26 @@ def fitted_plan(
     return plan
 
 
-def usable_dataset(dataset: Dataset, job: Job, reporter: Reporter, should_stop: Callable[[], bool]) -> Dataset:
-    """The data set without the cases that fail the checks; says what was found.
+def usable_cases(
+    dataset: Dataset, job: Job, reporter: Reporter, should_stop: Callable[[], bool], kept: KeptVolumes
+) -> Report:
+    """Check the data set and say what was found; what was read is kept for the cache.
 
     Raises:
         InputError: nothing is left to train on.
     """
-    report = check_dataset(dataset, progress=reporter.phase("checking"), should_stop=should_stop)
+    report = check_dataset(dataset, progress=reporter.phase("checking"), should_stop=should_stop, kept=kept)
     if report.problems:
         reporter.info(report.text())
     for problem in report.problems:
         if problem.severity != "stop":
             reporter.event("problem", **asdict(problem))
-    usable = report.usable_dataset()
-    if job.method != "supervised" and not usable.with_role("unlabelled"):
+    if job.method != "supervised" and not report.usable_dataset().with_role("unlabelled"):
         raise InputError(
             f"{job.method} needs unlabelled cases and there are none.",
             "Add volumes without a label, set the role of some cases to unlabelled, or train with --method supervised.",
         )
-    return usable
+    return report
 
 
 def shrink_patch(run: RunFolder, plan: Plan, reporter: Reporter) -> Plan:

@@ -1,6 +1,5 @@
 """The training loop. The saved model is that of the last step; nothing is selected on hold-out cases."""
 
-import json
 import math
 import platform
 import time
@@ -19,9 +18,8 @@ from ..crops.sampling import Crops, CropSampler
 from ..data.dataset import Dataset
 from ..devices import autocast, choose_precision, describe_device
 from ..distributed import is_first, largest_over_ranks, on_first_rank, rank, sum_gradients, world_size
-from ..errors import DiskError, InputError, MetaSSLError, Stopped
-from ..events import Reporter, duration, read_events
-from ..files import write_text
+from ..errors import DiskError, InputError, MetaSSLError, Stopped, is_out_of_memory
+from ..events import Reporter, duration
 from ..inference.model import save_model
 from ..inference.volume import predict_labels
 from ..job import Job
@@ -30,8 +28,9 @@ from ..planning.cache import CachedCase
 from ..planning.plan import Plan
 from ..ssl.methods import build_method
 from ..ssl.quadripartition import REFERENCE, UNLABELLED
+from ..validation import Fields, mapping, number, whole
 from .budget import Budget
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, load_optimizer, save_checkpoint
 from .hold_out import MOST_SHARE, HoldOut
 from .objective import Objective
 from .reports import Reports
@@ -204,33 +203,55 @@ class Trainer:
             "hold_out": self.hold_out.result,
         }
         begin = time.monotonic()
-        save_checkpoint(self.run.checkpoint_file, content)
+        save_checkpoint(self.run.checkpoint_file, content, self.run.earlier_checkpoint_file)
         self.last_checkpoint = time.monotonic()
         self.saving_seconds = 2 * (self.last_checkpoint - begin)  # at the end the model follows
         self.budget.reserve = self.saving_seconds + self.hold_out.seconds
-        self.reporter.event("checkpoint", iteration=self.budget.iteration, seconds=round(self.budget.seconds, 2))
+        self.reports.checkpoint(self.run.checkpoint_file)
 
     def resume(self) -> None:
-        """Take the state of the checkpoint, if there is one, and forget metrics that came after it."""
-        if on_first_rank(self.run.checkpoint_file.exists):
-            state = load_checkpoint(self.run.checkpoint_file, self.device)
+        """Take the state of the newest checkpoint that is whole, and forget the events that came after it."""
+        failure = None
+        for file in on_first_rank(self.run.checkpoints):
             try:
-                self.method.load_state_dict(state["method"])
-                self.objective.heterogeneous.load_state_dict(state["heterogeneous"])
-                self.objective.trust.load_state_dict(state["trust"])
-                self.optimizer.load_state_dict(state["optimizer"])
-                self.scaler.load_state_dict(state["scaler"])
-                self.budget.iteration, self.budget.seconds = state["iteration"], state["seconds"]
-                self.budget.megavoxels = state.get("megavoxels", 0.0)
-                self.hold_out.result = state["hold_out"]
-            except (KeyError, ValueError, RuntimeError) as error:
-                raise InputError(
-                    f"{self.run.checkpoint_file} does not fit its job.json and plan.json: {error}",
-                    "Train again in another folder.",
-                ) from error
+                self.take_state(file)
+            except InputError as error:
+                failure = failure or error
+                continue
+            if failure:
+                self.reporter.warning(f"{failure} The run goes on from the checkpoint before it.")
+            break
+        else:
+            if failure:
+                raise failure
         self.hold_out.skip_to(self.budget.spent())
         if is_first():
-            forget_events_after(self.run.events_file, self.budget.iteration)
+            self.reports.forget_later_events(self.run.events_file)
+
+    def take_state(self, file: Path) -> None:
+        """Take the state of a checkpoint.
+
+        Raises:
+            InputError: it is damaged, or of another job or plan; parts of it may be taken already.
+        """
+        state = Fields(load_checkpoint(file, self.device), f"{file} is damaged:")
+        try:
+            self.method.load_state_dict(state.take("method", mapping))
+            self.objective.heterogeneous.load_state_dict(state.take("heterogeneous", mapping))
+            self.objective.trust.load_state_dict(state.take("trust", mapping))
+            load_optimizer(self.optimizer, state.take("optimizer", mapping))
+            self.scaler.load_state_dict(state.take("scaler", mapping))
+        except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise
+            raise InputError(
+                f"{file} does not fit its job.json and plan.json: {' '.join(str(error).split())[:300]}",
+                "Train again in another folder.",
+            ) from error
+        self.budget.iteration = state.take("iteration", whole, 0)
+        self.budget.seconds = state.take("seconds", number, 0)
+        self.budget.megavoxels = state.optional("megavoxels", number, 0, 1e15) or 0.0
+        self.hold_out.result = state.optional("hold_out", mapping)
 
     def finish(self, should_stop: Callable[[], bool]) -> dict[str, Any]:
         """Save checkpoint and model, measure the hold-out cases when the run is complete."""
@@ -248,6 +269,7 @@ class Trainer:
                 dataset=self.dataset,
                 thresholds=self.objective.heterogeneous.thresholds.used(UNLABELLED, REFERENCE).cpu(),
                 provenance=self.provenance(complete),
+                fingerprint=self.run.fingerprint(),
             )
         pace = f"{budget.iteration} steps in {duration(budget.seconds)}"
         self.reports.annotations(self.objective)
@@ -276,11 +298,3 @@ class Trainer:
             "software": {"metassl": __version__, "torch": torch.__version__, "python": platform.python_version()},
             "device": describe_device(self.device),
         }
-
-
-def forget_events_after(path: Path, iteration: int) -> None:
-    """Drop the metrics and checkpoints of steps that a resumed run does again."""
-    if not path.exists():
-        return
-    kept = [e for e in read_events(path) if not isinstance(e.get("iteration"), int) or e["iteration"] <= iteration]
-    write_text(path, "".join(json.dumps(event) + "\n" for event in kept))

@@ -1,14 +1,13 @@
-"""What the application adds to the bare MRML scene: `slicer.app`, slice views' nodes, `slicer.util.loadVolume` & co."""
+"""What the application adds to the bare MRML scene: `slicer.app`, logics, the subject hierarchy's items."""
 
 import importlib.metadata
-import os
-from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
 
 import qt
 import slicer
 import vtk
+
+from .views import LayoutManager
 
 # Logics in the order in which they must be made: others look for the colours.
 MODULE_LOGICS = {
@@ -24,14 +23,12 @@ MODULE_LOGICS = {
     "Texts": "vtkSlicerTextsLogic",
 }
 
-SLICE_VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
-
 # Node classes that Slicer's plugins list in the subject hierarchy.
 _LISTED_NODES = ("Displayable", "Table", "Text", "PlotSeries", "PlotChart", "Sequence")
 
 
 class Application:
-    """Stand-in of `slicer.app`. `testing` and `restartRequests` are for tests."""
+    """Stand-in of `slicer.app`. `testing`, `mainWindow` and `restartRequests` are for tests."""
 
     applicationName = "Slicer"
     version = applicationVersion = ".".join(importlib.metadata.version("slicer-core").split(".")[:2]) + ".0"
@@ -45,6 +42,8 @@ class Application:
         self.temporaryPath = self.cachePath = self.slicerHome = self.extensionsInstallPath = temporaryPath
         self.testing = True
         self.restartRequests = 0
+        self.mainWindow = None
+        """A QMainWindow named qSlicerMainWindow; without one, `slicer.util.mainWindow()` is None."""
         self._layoutManager = LayoutManager()
         self._moduleManager = ModuleManager()
         self._extensionsManager = ExtensionsManager()
@@ -89,7 +88,7 @@ class Application:
     settings = revisionUserSettings = userSettings
 
     def commandOptions(self):
-        return SimpleNamespace(noMainWindow=True, testingEnabled=self.testing)
+        return SimpleNamespace(noMainWindow=self.mainWindow is None, testingEnabled=self.testing)
 
     def setOverrideCursor(self, cursor):
         qt.QApplication.setOverrideCursor(cursor)
@@ -101,7 +100,7 @@ class Application:
         return qt.QProcessEnvironment.systemEnvironment()
 
     def topLevelWidgets(self):
-        return []  # so that slicer.util.mainWindow() is None
+        return [] if self.mainWindow is None else [self.mainWindow]
 
     def moduleDocumentationUrl(self, moduleName):
         return f"{self.documentationBaseUrl}user_guide/modules/{moduleName.lower()}.html"
@@ -136,41 +135,11 @@ class ExtensionsManager:
         return True
 
 
-class SampleDataLogic:
-    """Stand-in of `SampleData.SampleDataLogic`: remembers the sources and runs their custom downloaders."""
-
-    sources: ClassVar[list] = []
-
-    @classmethod
-    def registerCustomSampleDataSource(
-        cls,
-        category="Custom",
-        sampleName=None,
-        uris=None,
-        fileNames=None,
-        nodeNames=None,
-        customDownloader=None,
-        thumbnailFileName=None,
-        **others,
-    ):
-        if customDownloader is None:
-            raise NotImplementedError("the harness downloads nothing")
-        source = SimpleNamespace(
-            category=category,
-            sampleName=sampleName,
-            customDownloader=customDownloader,
-            thumbnailFileName=thumbnailFileName,
-        )
-        cls.sources.append(source)
-
-    def downloadSample(self, name):
-        """What a click on the sample's picture does."""
-        source = next(source for source in self.sources if source.sampleName == name)
-        return source.customDownloader(source)
-
-
 class ModuleManager:
     """Stand-in of the module manager: knows the modules in `slicer.modules`."""
+
+    def __init__(self):
+        self._beforeUnloading = []
 
     def module(self, name):
         return getattr(slicer.modules, name.lower(), None)
@@ -182,54 +151,19 @@ class ModuleManager:
         return SimpleNamespace(loadedModuleNames=self.modulesNames, isLoaded=lambda name: self.module(name) is not None)
 
     def connect(self, signature, function):
-        return True  # no module is ever unloaded
+        if signature != "moduleAboutToBeUnloaded(QString)":
+            raise NotImplementedError(f"the harness's module manager has no signal {signature}")
+        self._beforeUnloading.append(function)
+        return True
 
-    disconnect = connect
+    def disconnect(self, signature, function):
+        self._beforeUnloading.remove(function)
+        return True
 
-
-class LayoutManager:
-    """Stand-in of the layout manager: three slice views with real nodes and logics, nothing on a screen."""
-
-    threeDViewCount = tableViewCount = plotViewCount = 0
-
-    def __init__(self):
-        self.layout = 0
-        self._sliceLogics = vtk.vtkCollection()
-
-    def addSliceViews(self, scene, applicationLogic):
-        for name, orientation in SLICE_VIEWS.items():
-            logic = slicer.vtkMRMLSliceLogic()
-            logic.SetMRMLScene(scene)
-            logic.AddSliceNode(name)
-            logic.GetSliceNode().SetOrientation(orientation)
-            logic.SetMRMLApplicationLogic(applicationLogic)
-            self._sliceLogics.AddItem(logic)
-        applicationLogic.SetSliceLogics(self._sliceLogics)
-
-    def sliceViewNames(self):
-        return tuple(SLICE_VIEWS)
-
-    def mrmlSliceLogics(self):
-        return self._sliceLogics
-
-    def sliceWidget(self, name):
-        logic = self._sliceLogics.GetItemAsObject(list(SLICE_VIEWS).index(name))
-        return SimpleNamespace(
-            sliceLogic=lambda: logic,
-            mrmlSliceNode=logic.GetSliceNode,
-            mrmlSliceCompositeNode=logic.GetSliceCompositeNode,
-            fitSliceToBackground=logic.FitSliceToBackground,
-        )
-
-    def setLayout(self, layout):
-        self.layout = layout
-
-    def resetSliceViews(self):
-        for index in range(self._sliceLogics.GetNumberOfItems()):
-            self._sliceLogics.GetItemAsObject(index).FitSliceToBackground()
-
-    def resetThreeDViews(self):
-        """There are none."""
+    def unload(self, name):
+        """For tests: send the signal that comes before a module goes, as when Slicer closes."""
+        for function in list(self._beforeUnloading):
+            function(name)
 
 
 def addModuleLogics(scene, applicationLogic):
@@ -283,139 +217,3 @@ def keepSubjectHierarchy(scene):
     scene.AddObserver(scene.NodeAboutToBeRemovedEvent, onNodeRemoved)
     # Low priority: after the hierarchy node has resolved its own items.
     scene.AddObserver(scene.EndImportEvent, onImported, -1000.0)
-
-
-def replaceFileFunctions():
-    """`slicer.util`'s loading and saving needs the application's IO manager; these use the same logics without it."""
-    for function in (
-        loadNodeFromFile,
-        loadVolume,
-        loadLabelVolume,
-        loadSegmentation,
-        loadColorTable,
-        loadTable,
-        saveNode,
-        exportNode,
-        saveScene,
-        loadScene,
-    ):
-        setattr(slicer.util, function.__name__, function)
-
-
-def loadNodeFromFile(filename, filetype=None, properties=None, returnNode=False):
-    if returnNode:
-        raise NotImplementedError("returnNode is deprecated in Slicer and not imitated")
-    loaders = {
-        "VolumeFile": _loadVolume,
-        "SegmentationFile": _loadSegmentation,
-        "ColorTableFile": _loadColorTable,
-        "TableFile": _loadTable,
-    }
-    if filetype not in loaders:
-        raise NotImplementedError(f"the harness loads {list(loaders)}, not {filetype!r}")
-    node = loaders[filetype](str(filename), properties or {}) if os.path.isfile(filename) else None
-    if node is None:
-        raise RuntimeError(f"Failed to load node from file: {filename}")
-    return node
-
-
-def loadVolume(filename, properties=None, returnNode=False):
-    return loadNodeFromFile(filename, "VolumeFile", properties, returnNode)
-
-
-def loadLabelVolume(filename, properties=None, returnNode=False):
-    return loadNodeFromFile(filename, "VolumeFile", {**(properties or {}), "labelmap": True}, returnNode)
-
-
-def loadSegmentation(filename, properties=None, returnNode=False):
-    return loadNodeFromFile(filename, "SegmentationFile", properties, returnNode)
-
-
-def loadColorTable(filename, returnNode=False):
-    return loadNodeFromFile(filename, "ColorTableFile", {}, returnNode)
-
-
-def loadTable(filename):
-    return loadNodeFromFile(filename, "TableFile")
-
-
-def _loadVolume(filename, properties):
-    labelmap, centred, singleFile, autoWindow = 1, 2, 4, 8  # the logic's option bits
-    options = autoWindow * properties.get("autoWindowLevel", True)
-    options |= labelmap * properties.get("labelmap", False)
-    options |= centred * properties.get("center", False)
-    options |= singleFile * properties.get("singleFile", False)
-    name = properties.get("name") or Path(filename).name.partition(".")[0]
-    node = slicer.modules.volumes.logic().AddArchetypeVolume(filename, name, int(options))
-    if node is None:
-        return None
-    if properties.get("colorNodeID"):
-        node.GetDisplayNode().SetAndObserveColorNodeID(properties["colorNodeID"])
-    if properties.get("show", True):
-        selection = slicer.app.applicationLogic().GetSelectionNode()
-        if node.IsA("vtkMRMLLabelMapVolumeNode"):
-            selection.SetActiveLabelVolumeID(node.GetID())
-        else:
-            selection.SetActiveVolumeID(node.GetID())
-        slicer.app.applicationLogic().PropagateVolumeSelection(1)
-    return node
-
-
-def _loadSegmentation(filename, properties):
-    logic = slicer.modules.segmentations.logic()
-    return logic.LoadSegmentationFromFile(filename, properties.get("autoOpacities", True), properties.get("name", ""))
-
-
-def _loadColorTable(filename, properties):
-    return slicer.modules.colors.logic().LoadColorFile(filename)
-
-
-def _loadTable(filename, properties):
-    return slicer.modules.tables.logic().AddTable(filename)
-
-
-def saveNode(node, filename, properties=None):
-    if node.GetStorageNode() is None:
-        node.AddDefaultStorageNode()
-    storage = node.GetStorageNode()
-    storage.SetFileName(str(filename))
-    storage.SetUseCompression((properties or {}).get("useCompression", True))
-    return bool(storage.WriteData(node))
-
-
-def exportNode(node, filename, properties=None, world=False):
-    """As saveNode, but the node does not remember the file."""
-    if world and node.GetParentTransformNode() is not None:
-        raise NotImplementedError("export in world coordinates is not imitated")
-    storage = node.CreateDefaultStorageNode()
-    storage.UnRegister(None)
-    storage.SetScene(slicer.mrmlScene)
-    storage.SetFileName(str(filename))
-    storage.SetUseCompression((properties or {}).get("useCompression", True))
-    return bool(storage.WriteData(node))
-
-
-def saveScene(filename, properties=None):
-    filename = str(filename)
-    scene = slicer.mrmlScene
-    if filename.endswith(".mrb"):
-        return bool(scene.WriteToMRB(filename))
-    if not filename.endswith(".mrml"):
-        raise NotImplementedError("the harness saves .mrml and .mrb")
-    scene.SetURL(filename)
-    scene.SetRootDirectory(os.path.dirname(filename))
-    return bool(scene.Commit(filename))
-
-
-def loadScene(filename, properties=None):
-    """Replaces the scene, except with the property `clear` set to False: then the file is added to it."""
-    filename = str(filename)
-    scene = slicer.mrmlScene
-    clear = (properties or {}).get("clear", True)
-    if filename.endswith(".mrb"):
-        if clear:
-            scene.Clear(False)
-        return bool(scene.ReadFromMRB(filename, False))
-    scene.SetURL(filename)
-    scene.SetRootDirectory(os.path.dirname(filename))
-    return bool(scene.Connect() if clear else scene.Import())

@@ -1,6 +1,7 @@
 """Helps tests to act like a user: let Qt work, wait, watch the GUI's responsiveness, take screenshots."""
 
 import contextlib
+import logging
 import statistics
 import sys
 import time
@@ -8,6 +9,10 @@ import traceback
 from pathlib import Path
 
 import qt
+import vtk
+
+HARNESS_ONLY = ("vtkMRMLColorTableNodeFileGenericColors", "invalid orientation preset name: Reformat")
+"""Parts of warnings that Slicer does not give: files of colours and presets of views that the wheel lacks."""
 
 
 def processEvents(milliseconds=0):
@@ -81,6 +86,29 @@ def failOnCallbackErrors():
         sys.excepthook = previous
     if errors:
         raise AssertionError("errors in callbacks:\n" + "\n".join(errors))
+
+
+@contextlib.contextmanager
+def failOnWarnings(*harmless):
+    """Raise at the end when VTK, MRML or Python's logging gave a warning or an error: what Slicer's error log shows.
+
+    Args:
+        harmless: texts of warnings that the test provokes; those of ``HARNESS_ONLY`` are too.
+    """
+    window, previous, records = vtk.vtkStringOutputWindow(), vtk.vtkOutputWindow.GetInstance(), []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: records.append(record.getMessage())
+    vtk.vtkOutputWindow.SetInstance(window)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        vtk.vtkOutputWindow.SetInstance(previous)
+        logging.getLogger().removeHandler(handler)
+    found = [text for text in (*window.GetOutput().split("\n\n"), *records) if text.strip()]
+    found = [text for text in found if not any(known in text for known in (*HARNESS_ONLY, *harmless))]
+    if found:
+        raise AssertionError("warnings in the log:\n" + "\n".join(found))
 
 
 def screenshot(widget, path, width=None):

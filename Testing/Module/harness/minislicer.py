@@ -25,6 +25,7 @@ def bootstrap():
     cache = _prepareBundles(slicer, scene, temporaryFolder.name)
 
     from . import application as applicationModule
+    from . import files, sample_data
 
     applicationLogic = slicer.vtkSlicerApplicationLogic()
     applicationLogic.SetMRMLScene(scene)
@@ -32,10 +33,9 @@ def bootstrap():
     slicer.app = applicationModule.Application(scene, applicationLogic, temporaryFolder.name)
     logics = applicationModule.addModuleLogics(scene, applicationLogic)
     applicationModule.keepSubjectHierarchy(scene)
-    slicer.app.layoutManager().addSliceViews(scene, applicationLogic)
-    applicationModule.replaceFileFunctions()
-    sampleData = sys.modules["SampleData"] = types.ModuleType("SampleData", "Stand-in of the module Sample Data.")
-    sampleData.SampleDataLogic = applicationModule.SampleDataLogic
+    slicer.app.layoutManager().addViews(scene, applicationLogic)
+    files.replaceFileFunctions()
+    sys.modules["SampleData"] = sample_data
     _kept.extend([application, temporaryFolder, applicationLogic, logics, cache])
     atexit.register(_shutDown)
     return slicer
@@ -43,7 +43,7 @@ def bootstrap():
 
 def _startQt(settingsFolder):
     """One QApplication, with settings in a temporary folder instead of the user's."""
-    from . import pythonqt_bridge, widgets
+    from . import ctk_widgets, mrml_widgets, pythonqt_bridge, widgets  # noqa: F401 (they register themselves)
     from .ui_files import UiLoader
 
     qt = pythonqt_bridge.install()
@@ -76,8 +76,8 @@ def _importSlicer():
 
     from . import module_loading
 
-    slicer.qSlicerScriptedLoadableModule = module_loading.ModuleDescription
-    slicer.qSlicerScriptedLoadableModuleWidget = module_loading.WidgetRepresentation
+    for name in ("qSlicerScriptedLoadableModule", "qSlicerScriptedLoadableModuleWidget"):
+        setattr(slicer, name, getattr(module_loading, name))
 
     from . import packages, parameter_node_wrapper, translation
 

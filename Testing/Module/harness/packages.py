@@ -1,25 +1,28 @@
 """Stand-in of `slicer.packaging`: requests are recorded in `REQUESTS`, nothing is ever installed.
 
 Tests say what is missing through `MISSING` (distribution names); everything else counts as installed when it is
-installed in the test's Python. What is asked for counts as installed afterwards, unless `FAILURE` holds an exception.
+installed in the test's Python. What is asked for counts as installed afterwards, unless `FAILURE` holds an exception
+(Slicer's own is a CalledProcessError) or `INEFFECTIVE` is set: pip may end well and change nothing that matters.
 """
 
+import contextlib
 import importlib.metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 
 REQUESTS = []
 MISSING = set()
 FAILURE = None
+INEFFECTIVE = False
 
 
 def reset():
     """Forget all requests and settings (for a test's end)."""
-    global FAILURE
+    global FAILURE, INEFFECTIVE
     REQUESTS.clear()
     MISSING.clear()
-    FAILURE = None
+    FAILURE, INEFFECTIVE = None, False
 
 
 def load_requirements(path):
@@ -30,15 +33,20 @@ def load_requirements(path):
 def _requirements(given):
     """One requirement, several in one text, or a list of them, as Slicer takes them."""
     if isinstance(given, list):
-        return [item if isinstance(item, Requirement) else Requirement(item) for item in given]
+        return [Requirement(item) if isinstance(item, str) else item for item in given]
     if isinstance(given, Requirement):
         return [given]
     if not isinstance(given, str):
-        raise TypeError(f"Expected str, Requirement or list, got {type(given).__name__}")
-    return [Requirement(given)] if ";" in given else [Requirement(item) for item in given.split()]
+        raise TypeError(f"Expected str, Requirement, or list, got {type(given).__name__}")
+    try:
+        return [Requirement(given)]
+    except InvalidRequirement:
+        return [Requirement(item) for item in given.split()]
 
 
 def _isInstalled(requirement):
+    if requirement.extras:
+        raise NotImplementedError("extras are not imitated")
     if requirement.marker is not None and not requirement.marker.evaluate():
         return True
     if requirement.name in MISSING:
@@ -71,28 +79,51 @@ def pip_ensure(
     REQUESTS.append(("pip_ensure", missing, {**options, "skip_in_testing": skip_in_testing}))
     if not missing or (skip_in_testing and slicer.app.testingEnabled()):
         return None
+    if prompt_install and not slicer.util.confirmOkCancelDisplay(f"Install {missing}?", f"{requester} - Install"):
+        raise RuntimeError("User declined package installation")
     _pretendToInstall(missing)
     return [] if skip_packages else None
 
 
-def pip_install(requirements, **options):
-    wanted = requirements if isinstance(requirements, list) else requirements.split()
-    REQUESTS.append(("pip_install", [str(item) for item in wanted], options))
+def pip_install(
+    requirements,
+    constraints=None,
+    no_deps_requirements=None,
+    skip_packages=None,
+    blocking=True,
+    show_progress=True,
+    requester=None,
+    logCallback=None,
+    completedCallback=None,
+):
+    if not blocking:
+        raise NotImplementedError("installing beside other work is not imitated")
+    wanted = _arguments(requirements)
+    REQUESTS.append(("pip_install", wanted, {"constraints": constraints}))
     _pretendToInstall(wanted)
+    return [] if skip_packages else None
 
 
-def pip_uninstall(requirements, **options):
-    wanted = requirements if isinstance(requirements, list) else requirements.split()
-    REQUESTS.append(("pip_uninstall", [str(item) for item in wanted], options))
+def pip_uninstall(requirements, blocking=True, logCallback=None, completedCallback=None):
+    REQUESTS.append(("pip_uninstall", _arguments(requirements), {}))
+
+
+def _arguments(requirements):
+    """pip's arguments; as in Slicer a text or a list of texts, and nothing else."""
+    if type(requirements) is str:
+        return requirements.split()
+    if type(requirements) is not list or not all(isinstance(item, str) for item in requirements):
+        raise ValueError("pip_install requirement input must be string or list")
+    return requirements
 
 
 def isPipInstallInProgress():
     return False
 
 
-def _pretendToInstall(requirements):
+def _pretendToInstall(arguments):
     if FAILURE is not None:
         raise FAILURE
-    for requirement in requirements:
-        if not str(requirement).startswith("-"):
-            MISSING.discard(Requirement(str(requirement)).name)
+    for argument in () if INEFFECTIVE else arguments:
+        with contextlib.suppress(InvalidRequirement):  # an option, or its value
+            MISSING.discard(Requirement(argument).name)

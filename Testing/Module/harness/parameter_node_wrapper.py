@@ -15,8 +15,8 @@ Slicer's behaviour that surprises, and is kept:
 - values are cached and read again when the node says that it was modified. A scene file's parameter node says so
   before the nodes that it refers to exist, and never again: after loading, node parameters are None until a new
   wrapper is made (so a module should make one at EndImportEvent)
-- up to some version of Slicer 5.x, `connectGui` forgot to return its tag and `disconnectGui(None)` did nothing
-  (Slicer issue 7547): set `CONNECT_GUI_RETURNS_TAG = False` to test with that
+- in Slicer 5.10, `disconnectGui` leaves its observer on the node, which keeps the wrapper alive: set
+  `DISCONNECT_REMOVES_OBSERVER = False` to test with that
 """
 
 import enum
@@ -44,7 +44,7 @@ __all__ = [
     "parameterNodeWrapper",
 ]
 
-CONNECT_GUI_RETURNS_TAG = True
+DISCONNECT_REMOVES_OBSERVER = True
 
 _PROPERTY = "SlicerParameterName"
 
@@ -371,8 +371,7 @@ class _Wrapper:
         isWidget = getattr(gui, "isWidgetType", lambda: False)()
         widgets = gui.findChildren(qt.QWidget) if isWidget else list(vars(gui).values())
         named = {widget.property(_PROPERTY): widget for widget in widgets if widget.property(_PROPERTY)}
-        tag = self.connectParametersToGui(named)
-        return tag if CONNECT_GUI_RETURNS_TAG else None
+        return self.connectParametersToGui(named)
 
     def connectParametersToGui(self, mapping):
         connections = [_Connection(self._field(name), widget) for name, widget in mapping.items()]
@@ -388,7 +387,7 @@ class _Wrapper:
         connections, observer = self._guis.pop(tag, ((), None))
         for connection in connections:
             connection.disconnect()
-        if observer is not None:
+        if observer is not None and DISCONNECT_REMOVES_OBSERVER:
             self.RemoveObserver(observer)
 
     def _updateNode(self, connection):

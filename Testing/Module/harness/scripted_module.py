@@ -5,6 +5,7 @@ import logging
 import os
 import unittest
 
+import ctk
 import qt
 import slicer
 
@@ -58,7 +59,7 @@ class ScriptedLoadableModuleWidget:
     def __init__(self, parent=None):
         super().__init__()
         self.moduleName = type(self).__name__.removesuffix("Widget")
-        self.developerMode = False
+        self.developerMode = slicer.util.settingsValue("Developer/DeveloperMode", False, converter=slicer.util.toBool)
         self.parent = parent
         if parent is None:
             self.parent = slicer.qMRMLWidget()
@@ -68,18 +69,43 @@ class ScriptedLoadableModuleWidget:
         if parent is None:
             self.setup()
             self.parent.show()
+        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
     def resourcePath(self, filename):
         return os.path.join(os.path.dirname(slicer.util.modulePath(self.moduleName)), "Resources", filename)
 
     def setup(self):
-        """Overridden by the module; called once. (Slicer's own adds the developers' Reload section.)"""
+        """Extended by the module; called once, and again with a new object when the module is reloaded."""
+        self.setupDeveloperSection()
+
+    def setupDeveloperSection(self):
+        """In developer mode, buttons above the module's own widgets."""
+        if not self.developerMode:
+            return
+        self.reloadCollapsibleButton = ctk.ctkCollapsibleButton("Reload && Test")
+        self.layout.addWidget(self.reloadCollapsibleButton)
+        self.reloadButton = qt.QPushButton("Reload")
+        self.reloadButton.connect("clicked()", self.onReload)
+        qt.QFormLayout(self.reloadCollapsibleButton).addRow(self.reloadButton)
 
     def cleanup(self):
-        """Overridden by the module; called before the module is unloaded.
+        """Overridden by the module; called before the module is unloaded or reloaded.
 
         Slicer also calls `enter()` and `exit()` when they exist; they are no part of this class.
         """
+
+    def _onModuleAboutToBeUnloaded(self, moduleName):
+        if moduleName == self.moduleName:
+            self.cleanup()
+            slicer.app.moduleManager().disconnect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
+
+    def onReload(self):
+        slicer.util.reloadScriptedModule(self.moduleName)
+
+    def onTest(self, **keywords):
+        with slicer.util.tryWithErrorDisplay("Test failed."):
+            delay = int(slicer.app.userSettings().value("Developer/SelfTestDisplayMessageDelay"))
+            slicer.selfTests[self.moduleName](msec=delay, **keywords)
 
 
 class ScriptedLoadableModuleLogic:

@@ -43,12 +43,22 @@ class UiLoader(QtUiTools.QUiLoader):
 
 def _replaceFlagsByNumbers(tree):
     """Python properties cannot tell Qt the names of their flags, such as `ctkPathLineEdit::Files`."""
-    for property_ in tree.iter("property"):
-        flags = next((child for child in property_ if child.tag in ("set", "enum")), None)
-        if flags is None or flags.text.partition("::")[0] not in STAND_INS:
+    for widget in tree.iter("widget"):
+        if widget.get("class") not in STAND_INS:
             continue
-        values = [getattr(STAND_INS[flag.partition("::")[0]], flag.split("::")[-1]) for flag in flags.text.split("|")]
-        flags.tag, flags.text = "number", str(functools.reduce(operator.or_, values))
+        for property_ in widget.findall("property"):
+            flags = next((child for child in property_ if child.tag in ("set", "enum")), None)
+            if flags is not None:
+                values = [_valueOf(*flag.split("::")) for flag in flags.text.split("|")]
+                if None not in values:
+                    flags.tag, flags.text = "number", str(functools.reduce(operator.or_, values))
+
+
+def _valueOf(className, name):
+    """The number of a flag of a stand-in, or of a class of Qt whose flags stand-ins have as properties."""
+    if className in STAND_INS:
+        return getattr(STAND_INS[className], name)
+    return getattr(QtWidgets.QComboBox, name).value if className == "QComboBox" else None
 
 
 def _takeSceneConnections(tree):

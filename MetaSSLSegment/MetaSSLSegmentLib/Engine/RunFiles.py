@@ -1,0 +1,113 @@
+"""What runs take on the disk, and models as single files."""
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+from .ModelCard import cardOf
+from .Runs import FINISHED, modelIn, stateOf
+
+
+class RunFacts(NamedTuple):
+    """What is worth knowing of a run when room is needed.
+
+    Attributes:
+        path: the run folder.
+        isFinished: whether it has used up its budget.
+        size: bytes of all its files.
+        cacheSize: bytes of its preprocessed volumes, which only a training needs.
+        holdOutDice: of its model; None when nothing was measured.
+    """
+
+    path: Path
+    isFinished: bool
+    size: int
+    cacheSize: int
+    holdOutDice: float | None
+
+
+def factsOf(run):
+    """The facts of a run folder."""
+    run = Path(run)
+    return RunFacts(
+        run, stateOf(run) == FINISHED, _sizeOf(run), _sizeOf(run / "cache"), cardOf(run / "model").holdOutDice
+    )
+
+
+def deleteCache(run):
+    """Delete the preprocessed volumes of a run; a training that is resumed makes them anew.
+
+    Raises:
+        OSError: a file cannot be deleted.
+    """
+    shutil.rmtree(Path(run) / "cache")
+
+
+def deleteRun(run):
+    """Delete a run folder with its model.
+
+    Raises:
+        OSError: a file cannot be deleted.
+    """
+    shutil.rmtree(run)
+
+
+def exportModel(model, path):
+    """Write a model folder as one .zip file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path, temporary = Path(path), Path(f"{path}.part")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(Path(model).rglob("*")):
+                if file.is_file():
+                    archive.write(file, file.relative_to(model))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def importModel(path, folder):
+    """Unpack a model that was exported.
+
+    Args:
+        path: the .zip file.
+        folder: where to unpack it; a new folder, which is removed when that fails.
+
+    Returns:
+        The ModelFolder.
+
+    Raises:
+        ValueError: the file holds no model.
+        OSError: it cannot be read, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(folder)  # never outside of the folder, whatever the names in the archive are
+        model = modelIn(folder)
+        if model is None:
+            raise ValueError(f"{path} holds no MetaSSL model.")
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # damaged, or compressed or locked oddly
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ValueError(f"{path} is damaged or no .zip file: {error}") from error
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return model
+
+
+def _sizeOf(folder):
+    total = 0
+    for parent, _folders, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size
+            except OSError:
+                continue
+    return total

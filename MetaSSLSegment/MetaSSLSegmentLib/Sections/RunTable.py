@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..Engine.RunFiles import deleteCache, deleteRun, exportModel, factsOf, importModel
+from ..Engine.Runs import modelIn
+from ..Scene.Pieces import inThread
+from .Section import Section, allow, setUpTable
+from .Task import Task
+from .WorkLine import WorkLine
+
+
+class RunTable(Section):
+    """The trainings of the runs folder: what they take on the disk, and their models as files."""
+
+    def __init__(self, ui, logic):
+        super().__init__(ui, logic)
+        self.task = Task(logic, WorkLine(ui), ended=self._onEnded)
+        self.changed = lambda: None
+        """Called when runs or models came or went."""
+        self._facts = []
+        setUpTable(ui.runTable, (_("Training"), _("State"), _("MB"), _("Hold-out Dice")))
+        ui.runTable.connect("itemSelectionChanged()", self.updateButtons)
+        ui.runsSection.connect("contentsCollapsed(bool)", lambda isCollapsed: self.refresh())
+        ui.deleteCacheButton.connect("clicked(bool)", self.onDeleteCache)
+        ui.deleteRunButton.connect("clicked(bool)", self.onDeleteRun)
+        ui.exportModelButton.connect("clicked(bool)", self.onExport)
+        ui.importModelButton.connect("clicked(bool)", self.onImport)
+
+    def refresh(self):
+        """Look at the runs again; only when somebody can see them, since there may be many files."""
+        if self.ui.runsSection.collapsed:
+            return
+        self._facts = [factsOf(run) for run in self.logic.runs.all()]
+        table = self.ui.runTable
+        table.setRowCount(len(self._facts))
+        for n, facts in enumerate(self._facts):
+            texts = (
+                facts.path.name,
+                _("finished") if facts.isFinished else _("unfinished"),
+                f"{facts.size / 1e6:.1f}",
+                "" if facts.holdOutDice is None else f"{facts.holdOutDice:.3f}",
+            )
+            for column, text in enumerate(texts):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(str(facts.path))
+                table.setItem(n, column, item)
+        table.resizeColumnsToContents()
+        self.updateButtons()
+
+    def updateButtons(self):
+        ui, busy, selected = self.ui, self.logic.busy(), self._selected()
+        none = "" if selected else _("Select trainings in the table first.")
+        cached = "" if any(facts.cacheSize for facts in selected) else _("They have no preprocessed volumes.")
+        one = "" if len(selected) == 1 else _("Select one training in the table first.")
+        model = "" if one or modelIn(selected[0].path) is not None else _("This training has no model.")
+        allow(ui.deleteCacheButton, busy or none or cached)
+        allow(ui.deleteRunButton, busy or none)
+        allow(ui.exportModelButton, busy or one or model)
+        allow(ui.importModelButton, busy)
+
+    def _selected(self):
+        rows = {index.row() for index in self.ui.runTable.selectionModel().selectedRows()}
+        return [self._facts[n] for n in sorted(rows) if n < len(self._facts)]
+
+    def onDeleteCache(self, _checked=False):
+        found = [facts for facts in self._selected() if facts.cacheSize]
+        self._work(
+            _("Preprocessed volumes are being deleted."),
+            lambda: [deleteCache(facts.path) for facts in found],
+            _("{size} MB are free again.").format(size=round(sum(facts.cacheSize for facts in found) / 1e6)),
+        )
+
+    def onDeleteRun(self, _checked=False):
+        found = self._selected()
+        question = _("Delete {names} with all models, results and checkpoints in these folders? This is for good.")
+        if slicer.util.confirmOkCancelDisplay(question.format(names=", ".join(facts.path.name for facts in found))):
+            self._work(
+                _("Trainings are being deleted."),
+                lambda: [deleteRun(facts.path) for facts in found],
+                _("{size} MB are free again.").format(size=round(sum(facts.size for facts in found) / 1e6)),
+            )
+
+    def onExport(self, _checked=False):
+        run = self._selected()[0].path
+        usual = str(self.logic.runs.folder / f"{run.name}.zip")
+        path = qt.QFileDialog.getSaveFileName(
+            self.ui.runsSection, _("Export the model as one file"), usual, _("Model (*.zip)")
+        )
+        if path:
+            path = path if path.lower().endswith(".zip") else f"{path}.zip"
+            self._work(
+                _("A model is being exported."),
+                lambda: exportModel(modelIn(run).path, path),
+                _("The model is in {path}").format(path=path),
+            )
+
+    def onImport(self, _checked=False):
+        path = qt.QFileDialog.getOpenFileName(
+            self.ui.runsSection, _("Import a model"), str(self.logic.runs.folder), _("Model (*.zip)")
+        )
+        if path:
+            folder = self.logic.runs.newFolder(Path(path).stem)
+            self._work(
+                _("A model is being imported."),
+                lambda: importModel(path, folder),
+                _("The model {name} can be chosen in section 4.").format(name=folder.name),
+            )
+
+    def _work(self, reason, function, text):
+        """Do what waits for the disk in another thread."""
+        self.task.begin(reason, survives=True)
+        self.task.work(inThread(function), lambda _none: self.task.finish(text))
+
+    def _onEnded(self):
+        self.refresh()
+        self.changed()

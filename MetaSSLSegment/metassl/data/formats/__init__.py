@@ -1,0 +1,1 @@
+"""What the headers of each format promise, looked at before ITK sees them."""

@@ -1,0 +1,109 @@
+"""The trainings so far: their room on the disk, and models as single files."""
+
+import shutil
+import zipfile
+
+import pytest
+import qt
+import slicer
+from harness.interaction import failOnCallbackErrors, failOnWarnings
+from MetaSSLSegmentLib.Engine.RunFiles import exportModel, importModel
+from test_runs import DONE, STOPPED, makeModel, makeRun
+from user import User
+
+
+@pytest.fixture
+def user(tmp_path):
+    with failOnCallbackErrors(), failOnWarnings():
+        person = User(tmp_path / "runs")
+        yield person
+        person.close()
+
+
+@pytest.fixture
+def runs(user, tmp_path):
+    """Two trainings: one with a model, one that was stopped before it had one."""
+    first = makeRun(tmp_path / "runs" / "a", DONE)
+    metadata = {"metassl": {"classes": [], "provenance": {"hold_out": {"mean_dice": 0.75, "dice": {}}}}}
+    makeModel(first / "model", metadata)
+    second = makeRun(tmp_path / "runs" / "b", STOPPED)
+    for run in (first, second):
+        (run / "cache").mkdir()
+        (run / "cache" / "x.npy").write_bytes(bytes(3_000_000))
+    user.ui.runsSection.collapsed = False
+    return first, second
+
+
+def choose(user, name):
+    user.ui.runTable.selectRow(user.columns("runTable", 0).index(name))
+
+
+def test_runs_are_listed_with_what_they_take(user, runs):
+    table = {name: n for n, name in enumerate(user.columns("runTable", 0))}
+    shown = {name: [user.columns("runTable", column)[n] for column in (1, 2, 3)] for name, n in table.items()}
+    assert shown == {"a": ["finished", "3.0", "0.750"], "b": ["unfinished", "3.0", ""]}
+    assert not user.ui.deleteRunButton.enabled and "Select" in user.ui.deleteRunButton.toolTip
+    choose(user, "b")
+    assert not user.ui.exportModelButton.enabled and "no model" in user.ui.exportModelButton.toolTip
+
+
+def test_the_cache_goes_and_the_rest_stays(user, runs):
+    choose(user, "a")
+    user.click("deleteCacheButton")
+    user.waitUntilIdle(10)
+    assert not (runs[0] / "cache").exists() and (runs[0] / "model" / "models" / "model.pt").exists()
+    assert (runs[1] / "cache").exists() and "3 MB" in user.ui.workText.text
+    choose(user, "a")
+    assert not user.ui.deleteCacheButton.enabled
+
+
+def test_a_run_is_deleted_after_a_question_only(user, runs, monkeypatch):
+    answers = [False, True]
+    asked = []
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: asked.append(text) or answers.pop(0))
+    choose(user, "a")
+    user.click("deleteRunButton")
+    assert runs[0].exists() and not user.widget.logic.busy()
+    user.click("deleteRunButton")
+    user.waitUntilIdle(10)
+    assert not runs[0].exists() and runs[1].exists() and "Delete a " in asked[0]
+    assert user.columns("runTable", 0) == ["b"]
+    assert [user.ui.modelBox.itemData(n) for n in range(user.ui.modelBox.count)] == []
+
+
+def test_a_model_goes_to_another_computer_as_one_file(user, runs, tmp_path, monkeypatch):
+    file = str(tmp_path / "ä model")
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *arguments: file)
+    choose(user, "a")
+    user.click("exportModelButton")
+    user.waitUntilIdle(10)
+    shutil.rmtree(runs[0])
+    monkeypatch.setattr(qt.QFileDialog, "getOpenFileName", lambda *arguments: file + ".zip")
+    user.click("importModelButton")
+    user.waitUntilIdle(10)
+    assert "can be chosen" in user.ui.workText.text
+    user.ui.modelBox.setCurrentIndex(0)
+    assert "Hold-out Dice 0.750" in user.ui.modelText.text
+
+
+def test_a_file_that_holds_no_model_is_refused_and_leaves_nothing(tmp_path):
+    file = tmp_path / "x.zip"
+    for content in (None, b"no archive"):
+        if content is None:
+            with zipfile.ZipFile(file, "w") as archive:
+                archive.writestr("note.txt", "nothing")
+        else:
+            file.write_bytes(content)
+        with pytest.raises(ValueError, match=r"holds no MetaSSL model|damaged"):
+            importModel(file, tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
+
+def test_an_archive_never_writes_outside_of_its_folder(tmp_path):
+    model = makeModel(tmp_path / "model")
+    exportModel(model, tmp_path / "m.zip")
+    with zipfile.ZipFile(tmp_path / "m.zip", "a") as archive:
+        archive.writestr("../outside.txt", "evil")
+    found = importModel(tmp_path / "m.zip", tmp_path / "in" / "new")
+    assert found.path == tmp_path / "in" / "new"
+    assert not (tmp_path / "in" / "outside.txt").exists() and not (tmp_path / "outside.txt").exists()

@@ -1,0 +1,271 @@
+"""Nodes and scenes come and go while the panel is open: it shows what is there, and loses nothing that was drawn."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import slicer
+from harness.interaction import failOnCallbackErrors, failOnWarnings, processEvents
+from harness.scene_views import sliceImage
+from metassl.regions import REGIONS
+from MetaSSLSegmentLib.Scene import SampleSource
+from MetaSSLSegmentLib.Scene.CaseNodes import terminologyOf
+from MetaSSLSegmentLib.Scene.RegionDisplay import RegionDisplay, confidenceColours, regionColours
+from MetaSSLSegmentLib.Scene.Result import PREVIEW, removeNode
+from test_data_section import dataset
+from test_exchange import segmentationNode, volumeNode
+from test_result import segmented
+from test_runs import makeModel
+from user import User
+
+
+@pytest.fixture
+def user(tmp_path):
+    with failOnCallbackErrors(), failOnWarnings():
+        person = User(tmp_path / "runs")
+        yield person
+        person.close()
+
+
+def offered(selector):
+    return [selector.nodeFromIndex(n).GetName() for n in range(selector.nodeCount())]
+
+
+# Results
+
+
+def test_coming_back_shows_the_numbers_of_the_result_that_is_seen(user, tmp_path):
+    volume = volumeNode()
+    first = segmented(volume, tmp_path)
+    user.widget.displaySection.showNewest()
+    segmented(volume, tmp_path)
+    processEvents(20)
+    user.widget.exit()
+    user.widget.enter()
+    assert user.ui.resultBox.count == 2
+    assert user.ui.resultBox.currentData == user.widget.displaySection.result.first.GetID() == first.first.GetID()
+
+
+def test_a_result_that_is_deleted_leaves_list_and_table(user, tmp_path):
+    volume = volumeNode()
+    other = segmented(volume, tmp_path)
+    result = segmented(volume, tmp_path)
+    user.widget.displaySection.showNewest()
+    assert user.ui.regionTable.rowCount == 3 and user.ui.resultBox.count == 2
+    RegionDisplay().show(other, "image", 0.5)
+    for node in result.nodes.values():
+        removeNode(node)
+    processEvents(20)
+    assert user.ui.resultBox.count == 1 and user.ui.resultBox.currentIndex == -1
+    assert user.ui.regionTable.rowCount == 0 and user.ui.imageButton.checked
+    assert "Choose a result" in user.ui.regionsButton.toolTip
+    user.ui.resultBox.setCurrentIndex(0)
+    assert user.widget.displaySection.result.first is other.first and user.ui.regionTable.rowCount == 3
+
+
+def test_a_result_keeps_its_numbers_when_its_segmentation_is_deleted(user, tmp_path):
+    result = segmented(volumeNode(), tmp_path)
+    user.widget.displaySection.showNewest()
+    removeNode(result.nodes["segmentation"])
+    processEvents(20)
+    assert user.ui.regionTable.rowCount == 3 and not user.ui.segmentationButton.enabled
+    assert user.ui.regionsButton.enabled and user.ui.imageButton.checked
+
+
+def test_the_unanimous_confident_region_hides_the_image_only_when_asked(user, tmp_path):
+    """Two pictures of one slice differ where a region is drawn over the image."""
+    volume = volumeNode(np.full((4, 5, 6), 100, np.int16))
+    result = segmented(volume, tmp_path)
+    regions = slicer.util.arrayFromVolume(result.nodes["regions"])
+    regions[:] = 1
+    regions[:, :, :3] = 4
+    slicer.util.arrayFromVolumeModified(result.nodes["regions"])
+    user.widget.displaySection.showNewest()
+    user.click("regionsButton")
+
+    def colours():
+        picture = sliceImage(volume, label=result.nodes["regions"], labelOpacity=1.0)
+        return {tuple(colour) for colour in picture.reshape(-1, 3)}
+
+    assert not user.ui.certainBox.checked
+    assert REGIONS[0].colour not in colours() and REGIONS[3].colour in colours()
+    user.ui.certainBox.checked = True
+    assert REGIONS[0].colour in colours() and REGIONS[3].colour in colours()
+    header = [user.ui.regionTable.horizontalHeaderItem(n) for n in range(2, 6)]
+    assert all(not item.icon().isNull() for item in header), "the table says what the colours mean"
+
+
+def test_confidence_hides_the_image_only_where_the_model_is_unsure():
+    colours, rgba = confidenceColours(), [0.0] * 4
+    alphas = []
+    for n in (0, 128, 255):
+        colours.GetColor(n, rgba)
+        alphas.append(rgba[3])
+    assert alphas == pytest.approx([1, 0.5, 0], abs=0.01)
+
+
+def test_region_names_are_those_of_people():
+    assert regionColours().GetColorName(2) == "US unanimous suspicious"
+
+
+# Volumes and models
+
+
+def test_the_volume_in_view_is_proposed_and_results_are_not_offered(user, tmp_path):
+    assert user.parameters.inputVolume is None and not user.ui.addAllNodesButton.enabled
+    volume = volumeNode(name="MR 1")
+    slicer.util.setSliceViewerLayers(background=volume)
+    segmented(volume, tmp_path)
+    slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "colours")
+    processEvents(20)
+    assert user.parameters.inputVolume is volume and user.ui.inputSelector.currentNode() is volume
+    assert offered(user.ui.inputSelector) == offered(user.ui.caseVolumeSelector) == ["MR 1"]
+    assert user.ui.addAllNodesButton.enabled, "without a click anywhere"
+
+
+def test_a_model_that_is_gone_is_not_replaced_silently(user, tmp_path):
+    makeModel(tmp_path / "runs" / "other" / "model")
+    gone = str(tmp_path / "gone")
+    user.parameters.model = gone
+    user.widget.segmentSection.refreshModels()
+    volume = volumeNode()
+    user.parameters.inputVolume = volume
+    processEvents(20)
+    assert user.ui.modelBox.currentIndex == -1 and user.parameters.model == gone
+    assert not user.ui.applyButton.enabled and gone in user.ui.applyButton.toolTip
+    user.ui.modelBox.setCurrentIndex(0)
+    assert user.ui.applyButton.enabled and user.parameters.model == str(tmp_path / "runs" / "other" / "model")
+
+
+def test_the_newest_model_is_offered_until_one_is_chosen_or_used(user, tmp_path):
+    makeModel(tmp_path / "runs" / "a" / "model")
+    user.widget.segmentSection.refreshModels()
+    assert user.ui.modelBox.currentText == "a" and user.parameters.model == "", "nobody has chosen yet"
+    user.widget.segmentSection.onModel()
+    shutil.rmtree(tmp_path / "runs" / "a")
+    makeModel(tmp_path / "runs" / "b" / "model")
+    user.widget.segmentSection.refreshModels()
+    assert user.ui.modelBox.currentIndex == -1 and user.ui.modelBox.count == 1
+
+
+def test_a_model_says_what_it_is(user, tmp_path):
+    facts = {
+        "classes": [{"name": "liver", "value": 1, "colour": [1, 2, 3]}],
+        "method": "fixmatch",
+        "provenance": {
+            "iterations": 500,
+            "cases": {"labelled": ["a"], "unlabelled": ["b", "c"], "hold-out": [], "ignored": ["x"]},
+            "hold_out": {"mean_dice": 0.8125},
+        },
+    }
+    model = makeModel(tmp_path / "runs" / "r" / "model", {"metassl": facts})
+    user.widget.segmentSection.chooseModel(model)
+    expected = "Segments liver. FixMatch, 1 labelled, 2 unlabelled, 500 steps. Hold-out Dice 0.812."
+    assert user.ui.modelText.text == expected
+    (model / "configs" / "metadata.json").write_text('{"metassl": 5, "classes": "metassl"}')
+    user.widget.segmentSection.refreshModels()
+    assert user.ui.modelText.text == "", "damaged: nothing is known"
+
+
+def test_what_a_budget_buys_is_known_from_an_earlier_training(user, tmp_path):
+    assert user.ui.budgetText.text == ""
+    run = tmp_path / "runs" / "r"
+    run.mkdir(parents=True)
+    (run / "job.json").write_text(json.dumps({"method": "fixmatch"}))
+    (run / "events.jsonl").write_text(json.dumps({"event": "done", "iterations": 250, "seconds": 120.0}) + "\n")
+    user.choose("methodBox", "fixmatch")
+    user.parameters.minutes = 10
+    user.widget.trainingSection.refreshRuns()
+    assert user.ui.budgetText.text == "About 1200 steps, by the pace of your last training."
+    user.choose("budgetBox", "iterations")
+    user.parameters.iterations = 500
+    assert user.ui.budgetText.text == "About 4:00 min, by the pace of your last training."
+    user.choose("methodBox", "supervised")
+    assert user.ui.budgetText.text == "", "another method has another pace"
+
+
+# Cases
+
+
+def test_an_added_scene_that_replaces_the_cases_says_so(user, tmp_path):
+    user.cases.addDataset(dataset(tmp_path / "theirs", 2) / "dataset.json")
+    slicer.util.saveScene(str(tmp_path / "s.mrml"))
+    slicer.mrmlScene.Clear(False)
+    user.cases.addDataset(dataset(tmp_path / "mine", 3) / "dataset.json")
+    slicer.mrmlScene.SetURL(str(tmp_path / "s.mrml"))
+    assert slicer.mrmlScene.Import()
+    assert "replaces the 3 case(s)" in user.ui.dataStatus.text and len(user.columns("caseTable", 0)) == 2
+
+
+def test_the_selected_case_and_the_folded_section_are_summed_up(user, tmp_path):
+    user.cases.addDataset(dataset(tmp_path / "d", 4) / "dataset.json")
+    row = user.cases.rows[1]
+    row.size, row.spacing, row.status = [64, 32, 16], [1.0, 1.0, 2.5], "The spacing is odd."
+    user.widget.dataSection.refresh()
+    user.select(["case 1"])
+    assert user.ui.caseText.text.startswith("case 1; unlabelled; 64 x 32 x 16 voxels, 1 x 1 x 2.5 mm")
+    assert user.ui.caseText.text.endswith("\nThe spacing is odd.")
+    user.ui.dataSection.collapsed = True
+    assert user.ui.dataSection.text == "2. Data: 2 labelled, 2 unlabelled"
+    user.ui.dataSection.collapsed = False
+    assert user.ui.dataSection.text == "2. Data"
+
+
+def previews():
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if node.GetAttribute(PREVIEW)]
+
+
+def test_what_was_drawn_on_a_preview_is_kept(user, tmp_path):
+    user.cases.addDataset(dataset(tmp_path / "d", 3) / "dataset.json")
+    section = user.widget.dataSection
+    section.showCase(0)
+    volume, segmentation = previews()
+    ID = segmentation.GetSegmentation().GetNthSegmentID(0)
+    drawn = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, ID, volume).copy()
+    drawn[0, 0, 0] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, segmentation, ID, volume)
+    section.showCase(1)
+    assert segmentation.GetScene() is volume.GetScene() is slicer.mrmlScene
+    assert segmentation.GetName() == "case 0 changed" and segmentation.GetName() in user.ui.dataStatus.text
+    kept = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, ID, volume)
+    assert np.array_equal(kept, drawn) and segmentation.GetSaveWithScene() and volume.GetSaveWithScene()
+    assert {node.GetName() for node in previews()} == {"case 1"}
+    section.showCase(2)
+    assert {node.GetName() for node in previews()} == {"case 2"}, "what nobody changed goes"
+
+
+def test_previews_are_neither_saved_nor_offered(user, tmp_path):
+    user.cases.addDataset(dataset(tmp_path / "d", 2) / "dataset.json")
+    user.widget.dataSection.showCase(0)
+    processEvents(20)
+    assert len(previews()) == 2
+    assert offered(user.ui.inputSelector) == offered(user.ui.caseVolumeSelector) == []
+    assert offered(user.ui.caseSegmentationSelector) == []
+    slicer.util.saveScene(str(tmp_path / "s.mrml"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "s.mrml"))
+    assert "case 0" not in [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode")]
+
+
+def test_the_sample_is_not_made_twice_at_once(user, monkeypatch, tmp_path):
+    monkeypatch.setattr(SampleSource, "MAKING", SampleSource.MAKING)
+    SampleSource.MAKING.append("somebody")
+    try:
+        user.click("sampleButton")
+        assert "already" in user.ui.dataStatus.text and not user.widget.logic.busy()
+    finally:
+        SampleSource.MAKING.remove("somebody")
+
+
+TISSUE = "~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~Anatomic codes - DICOM master list~^^~^^"
+LIVER = "~SCT^123037004^Anatomical Structure~SCT^10200004^Liver~^^~Anatomic codes - DICOM master list~^^~^^"
+
+
+@pytest.mark.parametrize(("entry", "says"), [(TISSUE, False), (LIVER, True)])
+def test_the_terminology_of_a_new_segment_says_nothing(entry, says):
+    segmentation = segmentationNode(volumeNode(), a=np.ones((4, 5, 6)))
+    segment = segmentation.GetSegmentation().GetNthSegment(0)
+    entry = "Segmentation category and type - 3D Slicer General Anatomy list" + entry
+    segment.SetTag("TerminologyEntry", entry)
+    assert terminologyOf(segment) == (entry if says else None)
