@@ -136,7 +136,7 @@ def tables(results: list[dict]) -> str:
     lines.append("|---|" + "---|" * len(PLACES))
     for found in results:
         for name, values in zip(("places", "random border voxels"), found["near"]):
-            lines.append(f"| {found['name']}, {name} | {' | '.join(f'{v:.1%}' for v in values)} |")
+            lines.append(f"| {found['name']}, {name} | {' | '.join(f'{v:.0%}' for v in values)} |")
     return "\n".join(lines)
 
 
