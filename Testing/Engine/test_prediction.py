@@ -1,11 +1,11 @@
 import gzip
 import json
 import re
-import time
 import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
