@@ -111,12 +111,13 @@ def _add_predict(commands) -> None:
     parser.add_argument("--roles", nargs="+", choices=ROLES, default=ROLES, metavar="ROLE", help=text)
     parser.add_argument("--no-regions", action="store_true", help="write no labelmap of the regions")
     parser.add_argument("--no-confidence", action="store_true", help="write no confidence volume")
-    text = "write confidence as float32 instead of in steps of 1/255; files of five times the size"
-    parser.add_argument("--exact-confidence", action="store_true", help=text)
+    parser.add_argument("--exact-confidence", action="store_true", help="confidence as float32, not in steps of 1/255")
     parser.add_argument("--overlap", type=float, default=0.5, metavar="X", help="overlap of windows (default 0.5)")
-    text = "average over mirrored views, along the axes that the model was trained with (train --mirror-axes); slower"
-    parser.add_argument("--mirror", action="store_true", help=text)
-    parser.add_argument("--keep-largest", action="store_true", help="keep only the largest part of each class")
+    parser.add_argument("--mirror", action="store_true", help="average over views mirrored as in training; slower")
+    parts = parser.add_mutually_exclusive_group()
+    text = "keep only the largest part of each class (default: of those that formed one part in all labelled cases)"
+    parts.add_argument("--keep-largest", dest="keep_largest", action="store_true", default=None, help=text)
+    parts.add_argument("--keep-all", dest="keep_largest", action="store_false", help="keep all parts of each class")
     add_setting(parser, "device", default="auto")
     add_setting(parser, "threads", default=0)
 
@@ -130,6 +131,8 @@ def _predict(args: argparse.Namespace, reporter: Reporter, should_stop: Callable
     device = choose_device(args.device, reporter.warning)
     model = load_model(args.model, device)
     reporter.info(f"Device: {describe_device(device)}")
+    if args.keep_largest is None and (names := ", ".join(c.name for c in model.one_part)):
+        reporter.info(f"Only the largest part is kept of {names}, as in all labelled cases (--keep-all: all parts).")
     results = predict_files(
         model,
         args.inputs,

@@ -72,6 +72,11 @@ class Model:
     hold_out_agreement: tuple[float, ...] = ()
 
     @property
+    def one_part(self) -> tuple[SegmentClass, ...]:
+        """The classes that formed one part in all labelled cases, so that only the largest part is kept of them."""
+        return tuple(self.classes[k - 1] for k in self.fingerprint.connected) if self.fingerprint else ()
+
+    @property
     def device(self) -> torch.device:
         """Where the networks are."""
         return next(self.method.parameters()).device
@@ -216,8 +221,8 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
     precision = fields.take("precision", text, PRECISIONS)
     counts = (plan.network.in_channels, plan.network.out_channels, plan.network.out_channels)
     distinct = len({c.value for c in classes}) == len(classes)
-    described = len(channels if fingerprint is None else fingerprint.channels)
-    if (len(channels), len(classes) + 1, len(thresholds)) != counts or described != len(channels) or not distinct:
+    described = fingerprint is None or fingerprint.fits(len(channels), len(classes))
+    if (len(channels), len(classes) + 1, len(thresholds)) != counts or not described or not distinct:
         raise InputError(
             f"{source} contradicts itself: classes, channels and network do not fit.", "Copy the model again."
         )

@@ -32,7 +32,7 @@ def predict_files(
     confidence: bool = True,
     overlap: float = 0.5,
     mirror: bool = False,
-    keep_largest: bool = False,
+    keep_largest: bool | None = None,
     exact_confidence: bool = False,
     roles: Sequence[str] = ROLES,
     progress: Callable[[float, float, str], None] | None = None,
