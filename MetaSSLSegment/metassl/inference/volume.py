@@ -98,7 +98,10 @@ def predict_volume(
 
         found = _within_memory(compute, model, warn)
         if reduced := _one_part(model, keep_largest):
-            found["label"] = torch.from_numpy(largest_components(found["label"].numpy(), reduced))
+            kept = torch.from_numpy(largest_components(found["label"].numpy(), reduced))
+            if "other" in found:  # what is removed is no contradiction
+                found["other"][kept != found["label"]] = 0
+            found["label"] = kept
         values = np.array([0, *(c.value for c in model.classes)], np.uint8)
         for name in found.keys() & {"label", "other"}:
             found[name] = torch.from_numpy(values[found[name].numpy()])
