@@ -38,6 +38,11 @@ class VolumePrediction:
     regions: sitk.Image | None
     confidence: sitk.Image | None
 
+    def with_two_dimensions(self) -> "VolumePrediction":
+        """The only slice, as a file with two dimensions has it."""
+        images = (self.labelmap, self.regions, self.confidence)
+        return VolumePrediction(*(None if image is None else image[:, :, 0] for image in images))
+
 
 def predict_volume(
     model: Model,

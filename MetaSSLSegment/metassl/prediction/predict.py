@@ -10,6 +10,8 @@ from typing import Any
 import SimpleITK as sitk
 
 from ..data.dataset import ROLES, Case
+from ..data.formats.volume_file import STORED_2D
+from ..data.images import flat_axis
 from ..data.reading import read_images
 from ..errors import SMALLER_VOLUME, InputError, MetaSSLError, OutOfMemoryError, is_out_of_memory
 from ..files import write_json
@@ -80,9 +82,10 @@ def predict_files(
             progress(number + done / total, len(cases), case.id)
             writer.check()
 
-        return predict_volume(
+        images = _read_channels(case, model, warn)
+        prediction = predict_volume(
             model,
-            _read_channels(case, model, warn),
+            images,
             regions=regions,
             confidence=confidence,
             overlap=overlap,
@@ -92,6 +95,7 @@ def predict_files(
             should_stop=should_stop,
             warn=warn,
         )
+        return prediction.with_two_dimensions() if images[0].HasMetaDataKey(STORED_2D) else prediction
 
     def write(case: Case, prediction: VolumePrediction, begin: float) -> None:
         write_volumes(prediction, out, case.id, exact_confidence)
@@ -173,6 +177,17 @@ def _read_channels(case: Case, model: Model, warn: Callable[[str], None]) -> lis
             "Name the channels' files NAME_0000, NAME_0001 and so on, in the order of training.",
         )
     images = read_images(case, lambda fix: warn(f"{case.id}: {fix.message}"))
+    slices = flat_axis(images[0].GetSize()) is not None
+    if slices and not model.plan.single_slices:
+        raise InputError(
+            f"{case.images[0]} is a single slice, and the model learnt from volumes.",
+            "Give the whole volume, or train a model on single slices.",
+        )
+    if model.plan.single_slices and not slices:
+        raise InputError(
+            f"{case.images[0]} is a volume, and the model learnt from single slices.",
+            "Give single slices, or train a model on volumes.",
+        )
     if model.fingerprint:
         for sentence in unusual(images, model.fingerprint, model.plan.intensities, model.plan.alignment):
             warn(f"{case.id}: {sentence}")
