@@ -77,7 +77,7 @@ def predict_files(
     results: list[dict[str, Any]] = []
     failed = _Failures(warn)
 
-    def segment(number: int, case: Case) -> VolumePrediction:
+    def segment(number: int, case: Case) -> tuple[VolumePrediction, bool]:
         def windows(done: int, total: int) -> None:
             progress(number + done / total, len(cases), case.id)
             writer.check()
@@ -95,10 +95,10 @@ def predict_files(
             should_stop=should_stop,
             warn=warn,
         )
-        return prediction.with_two_dimensions() if images[0].HasMetaDataKey(STORED_2D) else prediction
+        return prediction, images[0].HasMetaDataKey(STORED_2D)
 
-    def write(case: Case, prediction: VolumePrediction, begin: float) -> None:
-        write_volumes(prediction, out, case.id, exact_confidence)
+    def write(case: Case, prediction: VolumePrediction, flat: bool, begin: float) -> None:
+        write_volumes(prediction.with_two_dimensions() if flat else prediction, out, case.id, exact_confidence)
         numbers = measure_prediction(model, prediction)
         seconds = round(time.monotonic() - begin, 2)
         result = {"case": case.id, "images": list(case.images), "seconds": seconds, **numbers}
@@ -109,7 +109,7 @@ def predict_files(
         for number, case in enumerate(cases):
             begin = time.monotonic()
             with failed.left_out(case):
-                writer.put(case, writer.beside(partial(segment, number, case)), begin)
+                writer.put(case, *writer.beside(partial(segment, number, case)), begin)
     write_json(out / "summary.json", {"model": model.name, "cases": results, "failed": list(failed.errors)})
     failed.raise_any(len(cases))
     return results
