@@ -1,6 +1,7 @@
 """Single slices: read from every format, planned, trained, segmented and measured with one voxel along one axis."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -263,7 +264,7 @@ def discs(folder, ending, label_ending, count=6):
 
 
 @pytest.mark.parametrize(("ending", "label_ending"), [("nii.gz", "nii.gz"), ("png", "png")])
-def test_slices_are_trained_segmented_and_measured(tmp_path, ending, label_ending):
+def test_slices_are_trained_segmented_and_measured(tmp_path, capfd, ending, label_ending):
     folder = tmp_path / "data"
     discs(folder, ending, label_ending)
     described, run, out = tmp_path / "dataset.json", tmp_path / "run", tmp_path / "out"
@@ -281,6 +282,12 @@ def test_slices_are_trained_segmented_and_measured(tmp_path, ending, label_endin
     assert summary["dice"]["mean"] > 0.8 and summary["hd95"]["undefined"] == 0
     volume = write(tmp_path / "volume.nrrd", np.random.default_rng(1).normal(size=(8, 8, 8)), (1, 1, 1))
     assert main(["predict", str(run / "model"), str(volume), "--out", str(out)]) == 2
+    drawn = write(tmp_path / "volume_seg.nrrd", np.eye(8, dtype=np.uint8)[None].repeat(8, 0), (1, 1, 1))
+    of_volumes = replace(Dataset.load(described), cases=(case(volume, "labelled", drawn),))
+    of_volumes.save(tmp_path / "volumes.json")
+    more = ["train", str(tmp_path / "volumes.json"), "--from", str(run / "model"), "--out", str(tmp_path / "more")]
+    assert main([*more, "--iterations", "1"]) == 2
+    assert "learnt from single slices, and the data set has volumes" in " ".join(capfd.readouterr().err.split())
 
 
 def test_header_of_a_lifted_slice(tmp_path):
