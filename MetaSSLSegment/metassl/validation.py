@@ -47,6 +47,17 @@ def whole(value: Any, name: str, low: int | None = None, high: int | None = None
     return int(value)
 
 
+def flag(value: Any, name: str) -> bool:
+    """True or false.
+
+    Raises:
+        InputError: anything else.
+    """
+    if not isinstance(value, bool):
+        raise _refused(value, name, "true or false")
+    return value
+
+
 def text(value: Any, name: str, choices: Sequence[str] = (), longest: int = LONGEST_TEXT) -> str:
     """A text without line breaks or other control characters, one of the choices where there are some.
 

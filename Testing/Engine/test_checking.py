@@ -77,14 +77,12 @@ def test_truncated_file(good, tmp_path):
     assert code == "unreadable" and message == f"{path} ends before its last voxel."
 
 
-def test_2d_image(good, tmp_path):
-    code, message = refusal(unlabelled(write(tmp_path / "flat.nii.gz", grey(1, (9, 9)))), good)
-    assert code == "2d" and "flat.nii.gz is a 2D image" in message
-
-
-def test_single_slice(good, tmp_path):
-    code, message = refusal(unlabelled(write(tmp_path / "flat.nii.gz", grey(1, (1, 9, 9)))), good)
-    assert code == "2d" and "flat.nii.gz is a single slice (9 x 9 x 1 voxels); MetaSSL segments volumes" in message
+@pytest.mark.parametrize("size", [(9, 9), (1, 9, 9)])
+def test_a_single_slice_among_volumes(good, tmp_path, size):
+    report = check_dataset(dataset(good, unlabelled(write(tmp_path / "flat.nii.gz", grey(1, size)))))
+    (problem,) = report.problems
+    assert (problem.severity, problem.code) == ("stop", "mixture")
+    assert problem.message == "The data set mixes single slices (bad) and volumes (good)."
 
 
 def test_a_label_may_be_a_single_slice(tmp_path):

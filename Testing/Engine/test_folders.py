@@ -358,13 +358,15 @@ needs_posix = pytest.mark.skipif(os.name != "posix" or sys.platform == "darwin",
 
 
 @needs_posix
-def test_pictures_are_said(tmp_path):
+def test_pictures_are_cases_where_no_volumes_are(tmp_path):
     write(tmp_path / "a.png", grey(1)[2].astype(np.uint8))
-    with pytest.raises(InputError, match=r"Not read, since MetaSSL segments volumes, not single pictures: a\.png\."):
-        prepare(tmp_path)
+    write(tmp_path / "a_seg.png", label(1).max(axis=0))
+    assert roles_of(agreed(tmp_path)[0]) == {"a": "labelled"}
     write(tmp_path / "b.nrrd", grey(2))
     write(tmp_path / "b_seg.nrrd", label(1))
-    assert any(note.endswith("not single pictures: a.png.") for note in agreed(tmp_path)[1])
+    data, notes = agreed(tmp_path)
+    assert roles_of(data) == {"b": "labelled"}
+    assert any("pictures among volumes are no cases" in n and n.endswith("a.png, a_seg.png.") for n in notes)
 
 
 def test_names_that_are_not_utf8_are_said(tmp_path):

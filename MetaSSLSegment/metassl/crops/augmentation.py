@@ -39,13 +39,17 @@ class Augmentation:
     Args:
         patch: size of the result in voxels (k, j, i).
         spacing: voxel spacing in mm (k, j, i); rotation, scale and elastic shifts are in mm. Where it is anisotropic
-            by more than a factor of 3, patches rotate within the fine plane only.
+            by more than a factor of 3, patches rotate within the fine plane only; those of one slice within that
+            slice, and nothing is moved out of it.
         mirror: anatomical axes along which a crop is mirrored half of the time, of "LR", "PA", "IS".
     """
 
     def __init__(self, patch: Sequence[int], spacing: Sequence[float], mirror: Sequence[str] = ()):
         self.patch = tuple(patch)
-        self.spacing = np.asarray(spacing, dtype=float)
+        self.flat = np.array(self.patch) == 1
+        self.spacing = np.array(spacing, dtype=float)
+        if self.flat.any() and not self.flat.all():  # thickness means nothing then
+            self.spacing[self.flat] = self.spacing[~self.flat].min()
         self.mirror = [MIRROR_AXES[name] for name in mirror]
         self.nodes = [max(2, round(n / ELASTIC_CELL)) for n in self.patch]
 
@@ -72,7 +76,7 @@ class Augmentation:
         """What makes one crop's views: affine matrix (3, 4) and elastic shifts (3, nodes) in grid_sample's convention
         (i, j, k in [-1, 1]), and the factors of its intensities."""
         matrix = self._matrix(random) * np.array(self.patch) / np.reshape(size, (3, 1))
-        shift = ELASTIC_SHIFT * self.spacing.min() / self.spacing  # as many mm along every axis
+        shift = ELASTIC_SHIFT * self.spacing.min() / self.spacing * ~self.flat  # as many mm along every axis
         shifts = random.normal(0, np.reshape(shift, (3, 1, 1, 1)) * random.uniform(), (3, *self.nodes))
         shifts *= 2 / np.reshape(size, (3, 1, 1, 1))
         return np.pad(matrix[::-1, ::-1], ((0, 0), (0, 1))), shifts[::-1], _intensity_factors(random)
@@ -98,12 +102,15 @@ class Augmentation:
         coarsest = int(self.spacing.argmax())
         if self.spacing[coarsest] > 3 * self.spacing.min():
             angles[np.arange(3) != coarsest] = 0
+        scales[self.flat] = 1
         flips = np.ones(3)
         for axis in self.mirror:
             flips[axis] = random.choice((-1, 1))
         matrix = np.diag(scales * flips)
         for axis, angle in enumerate(angles):
             a, b = (n for n in range(3) if n != axis)
+            if self.flat[a] or self.flat[b]:
+                continue
             rotation = np.eye(3)
             rotation[a, a] = rotation[b, b] = math.cos(angle)
             rotation[a, b], rotation[b, a] = -math.sin(angle), math.sin(angle)
@@ -164,7 +171,8 @@ def _low_resolution(image: Tensor, factor: float) -> Tensor:
     """Shrink (C, k, j, i) by a factor and enlarge it again."""
     if factor >= 1:
         return image
-    small = functional.interpolate(image[None], scale_factor=factor, mode="nearest-exact")
+    factors = tuple(factor if n > 1 else 1.0 for n in image.shape[1:])
+    small = functional.interpolate(image[None], scale_factor=factors, mode="nearest-exact")
     return functional.interpolate(small, size=image.shape[1:], mode="trilinear", align_corners=False)[0]
 
 

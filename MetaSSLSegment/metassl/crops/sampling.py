@@ -54,7 +54,7 @@ class CropSampler:
     Args:
         labelled, unlabelled: cached cases.
         batch: labelled and unlabelled crops per step and rank.
-        patch: patch size in voxels (k, j, i); crops are ``MARGIN`` times larger.
+        patch: patch size in voxels (k, j, i); crops are ``MARGIN`` times larger, of one slice where the patch is.
         seed: the run's seed.
         rank, ranks: number of this process, and how many share every step.
     """
@@ -71,7 +71,7 @@ class CropSampler:
     ):
         self.streams = (labelled, unlabelled)
         self.batch = batch if unlabelled else (batch[0], 0)
-        self.size = tuple(int(np.ceil(n * MARGIN)) for n in patch)
+        self.size = tuple(int(np.ceil(n * MARGIN)) if n > 1 else 1 for n in patch)
         self.seed = seed
         self.rank, self.ranks = rank, ranks
 

@@ -4,10 +4,10 @@ The patient's axes serve most data sets: every volume is brought to the nearest 
 inferior-superior. Where slices are thick and oblique, as in short-axis series of the heart, that falls apart: on the
 two sides of 45 degrees the thick axis would end on different array axes. Such data sets are aligned by the acquisition,
 as the most typical of their volumes is: through-plane axis on through-plane axis, the others with as little rotation as
-swapping and flipping allow.
+swapping and flipping allow. So are data sets of single slices, whatever their thickness.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from .images import VolumeHeader, oriented_header
+from ..errors import first_few
+from .images import VolumeHeader, flat_axis, oriented_header
 
 THICK = 2.0
 """Slices are thick when their distance is at least so many times the larger spacing within them."""
@@ -24,6 +25,8 @@ SAME_PLANE = 0.5
 axial ones is aligned by the patient's axes."""
 MOST_COMPARED = 100
 """Volumes among which the most typical one is looked for."""
+
+MIXTURE_REMEDY = "Make a data set of each, or set the role of the slices or of the volumes to ignored."
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,27 @@ class Alignment:
         return cls(tuple(tuple(float(c) for c in axis) for axis in content["axes"]), int(content["through_plane"]))
 
 
+def mixture(headers: Mapping[str, VolumeHeader]) -> str:
+    """A sentence that names the single slices and the volumes of a data set that has both; "" of others.
+
+    Args:
+        headers: case id -> header.
+    """
+    slices = [case for case, header in headers.items() if flat_axis(header.size) is not None]
+    volumes = [case for case in headers if case not in set(slices)]
+    if not slices or not volumes:
+        return ""
+    return f"The data set mixes single slices ({first_few(slices)}) and volumes ({first_few(volumes)})."
+
+
 def acquisition_alignment(headers: Sequence[VolumeHeader]) -> Alignment | None:
-    """How the volumes of a data set are aligned; None for the patient's axes, unless most of them have thick slices."""
-    thick = [header for header in headers if through_plane_axis(header.spacing) is not None]
+    """How the volumes of a data set are aligned; None for the patient's axes, unless most of them have thick slices
+    or are single slices."""
+    thick = [header for header in headers if _plane_axis(header) is not None]
     if 2 * len(thick) <= len(headers):
         return None
     thick = thick[:MOST_COMPARED]
-    candidates = [Alignment(header.axes, through_plane_axis(header.spacing)) for header in thick]
+    candidates = [Alignment(header.axes, _plane_axis(header)) for header in thick]
 
     def agreement(candidate: Alignment) -> float:
         orders = (order_of_axes(candidate, header) for header in thick)
@@ -80,11 +97,18 @@ def aligned_header(header: VolumeHeader, alignment: Alignment | None) -> VolumeH
 
 def order_of_axes(alignment: Alignment, header: VolumeHeader) -> list[int]:
     """For each array axis (k, j, i) of the alignment, the one of a volume that becomes it."""
-    cosines, thick = _cosines(alignment, header), through_plane_axis(header.spacing)
+    cosines, thick = _cosines(alignment, header), _plane_axis(header)
     orders = [list(order) for order in permutations(range(3))]
-    if thick is not None and cosines[alignment.through_plane, thick] >= SAME_PLANE:
+    flat = flat_axis(header.size) is not None
+    if flat or (thick is not None and cosines[alignment.through_plane, thick] >= SAME_PLANE):
         orders = [order for order in orders if order[alignment.through_plane] == thick]
     return max(orders, key=lambda order: np.trace(cosines[:, order]))
+
+
+def _plane_axis(header: VolumeHeader) -> int | None:
+    """The array axis across the slices of a volume, or across its only one."""
+    flat = flat_axis(header.size)
+    return through_plane_axis(header.spacing) if flat is None else flat
 
 
 def through_plane_axis(spacing: Sequence[float]) -> int | None:

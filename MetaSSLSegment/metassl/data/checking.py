@@ -11,11 +11,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, OutOfMemoryError, is_out_of_memory
-from .alignment import acquisition_alignment, aligned_header
+from .alignment import MIXTURE_REMEDY, acquisition_alignment, aligned_header, mixture
 from .components import largest_shares
 from .dataset import IGNORE, Case, Dataset
 from .facts import ChannelFacts, channel_facts, guesses
-from .images import VolumeHeader, oriented_header
+from .images import VolumeHeader, flat_axis, oriented_header
 from .kept import KeptVolumes
 from .labels import distinct_values, read_label_with_fixes
 from .pool import map_cases, voxels_on_disk
@@ -224,12 +224,15 @@ def _spacing_problems(measured: list[Measured]) -> list[Problem]:
     if not measured:
         return []
     alignment = acquisition_alignment([m.header for m in measured])
-    spacings = [aligned_header(m.header, alignment).spacing[::-1] for m in measured]
+    headers = [aligned_header(m.header, alignment) for m in measured]
+    spacings = [header.spacing[::-1] for header in headers]
     median = np.median(spacings, axis=0)
     remedy = "Resampling evens this out; check that the spacing is right and the scan is of the same kind."
     problems = []
-    for m, spacing in zip(measured, spacings):
+    for m, header, spacing in zip(measured, headers, spacings):
         ratio = np.array(spacing) / median
+        if (flat := flat_axis(header.size)) is not None:  # the thickness of a slice does not matter
+            ratio[2 - flat] = 1
         if max(ratio.max(), 1 / ratio.min()) > SPACING_RATIO:
             own = _millimetres(spacing)
             message = (
@@ -272,6 +275,8 @@ def _intensity_problems(dataset: Dataset, measured: list[Measured]) -> list[Prob
 
 def _set_problems(dataset: Dataset, measured: list[Measured]) -> list[Problem]:
     """What makes training impossible, or a class unlearnable, once the excluded cases are left out."""
+    if mixed := mixture({m.case.id: m.header for m in measured}):
+        return [Problem(None, "stop", "mixture", mixed, MIXTURE_REMEDY)]
     labelled = [m for m in measured if m.case.role == "labelled"]
     if not labelled:
         remedy = "Correct the problems above, or give at least one case a label and the role labelled."

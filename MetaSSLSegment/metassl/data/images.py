@@ -15,6 +15,7 @@ from ..errors import enough_memory, is_out_of_memory
 from ..files import replacing, require_whole
 from .access import require_access
 from .formats.dicom import DicomSeries, find_series
+from .formats.picture import PICTURES
 from .formats.volume_file import VolumeFile
 
 SUFFIXES = (".nii.gz", ".seg.nrrd", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -27,15 +28,16 @@ SCL_SLOPE = 112
 def stem(path: Path | str) -> str:
     """File name without its image suffix: ``a/case.nii.gz`` -> ``case``."""
     name = Path(path).name
-    for suffix in SUFFIXES:
+    for suffix in (*SUFFIXES, *PICTURES):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether the file's name ends like that of a volume."""
-    return os.path.isfile(path) and path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+    """Whether the file's name ends like that of a volume or picture."""
+    endings = (*SUFFIXES, *PICTURES)
+    return os.path.isfile(path) and path.name.lower().endswith(endings) and not path.name.startswith(".")
 
 
 def dicom_series(folder: Path | str) -> list[str]:
@@ -88,6 +90,12 @@ class VolumeHeader:
     axes: tuple[tuple[float, float, float], ...]
 
 
+def flat_axis(size: Sequence[int]) -> int | None:
+    """The axis along which a single slice has one voxel; None of what is a volume."""
+    flat = [axis for axis, voxels in enumerate(size[:3]) if voxels == 1]
+    return flat[0] if len(flat) == 1 else None
+
+
 def volume_header(path: Path | str) -> VolumeHeader:
     """Size and spacing of a volume without reading its voxels; of a DICOM series from all of its slices.
 
@@ -95,8 +103,6 @@ def volume_header(path: Path | str) -> VolumeHeader:
         UnusableCase: not a volume.
     """
     source = open_source(path)
-    if isinstance(source, VolumeFile):
-        return oriented_header(source.header.GetSize(), source.header.GetSpacing(), source.header.GetDirection())
     return oriented_header(source.size, source.spacing, source.direction.ravel())
 
 

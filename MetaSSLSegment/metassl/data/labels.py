@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from ..errors import first_few
 from .dataset import Dataset
+from .formats.picture import is_picture
 from .images import covers, geometry_distance, image_like, overlaps, read_header, resample_onto, same_geometry
 from .reading import open_volumes, size_text
 from .rules import Fix, UnusableCase
@@ -50,7 +51,9 @@ def read_label_with_fixes(path: Path | str, dataset: Dataset, image: sitk.Image)
         if layer and np.any((found != 0) & (indices != 0) & (found != indices)):
             raise UnusableCase("overlap", f"{path} has overlapping segments; a voxel can have one class only.")
         indices = np.maximum(indices, found)
-    label, moved = _fit_label(image_like(indices, stored), image, path, cropped=bool(segments))
+    # a picture says nothing about where it lies: its pixels are those of the image
+    grid = image if is_picture(path) and stored.GetSize() == image.GetSize() else stored
+    label, moved = _fit_label(image_like(indices, grid), image, path, cropped=bool(segments))
     return sitk.GetArrayFromImage(label), fixes + moved
 
 

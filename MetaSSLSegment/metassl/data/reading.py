@@ -8,15 +8,15 @@ import SimpleITK as sitk
 
 from .dataset import Case
 from .formats.dicom import MODALITY, DicomSeries
-from .formats.volume_file import VolumeFile
+from .formats.volume_file import STORED_2D, VolumeFile
 from .geometry import geometry_problem
-from .images import image_like, open_source, same_geometry
+from .images import flat_axis, image_like, open_source, same_geometry
 from .rules import LOAD_IN_SLICER, Fix, UnusableCase
 
 MOST_VOXELS = 1_500_000_000
 """Larger volumes are refused: they would need more than 6 GB as float32, several times."""
 THINNEST = 4
-"""Smallest size of a volume along any axis, in voxels."""
+"""Smallest size of a volume along any axis, and of a single slice along the two that it has, in voxels."""
 CHANNEL_TOLERANCE = 0.1
 """Channels of a case may lie this many voxels apart (rounded headers)."""
 
@@ -26,6 +26,8 @@ FEW_VOXELS = 1_000_000
 
 def read_images(case: Case, fixed: Callable[[Fix], None] | None = None) -> list[sitk.Image]:
     """The channels of a case as float32 volumes with one geometry; those of a DICOM series know their modality.
+
+    A single slice is a volume with one voxel along one axis; it knows whether its file has two dimensions.
 
     A 4D file, or one with several components per voxel, holds all channels when the case names it once per channel.
 
@@ -62,9 +64,8 @@ def _require_channels(case: Case) -> None:
 def _read_channels(path: str, count: int, fixed: Callable[[Fix], None] | None) -> list[sitk.Image]:
     """The ``count`` channels that a file or DICOM folder holds, each 3D and float32."""
     image = open_volumes(path, count, fixed)
-    if min(image.GetSize()[:3]) == 1:
-        raise UnusableCase("2d", f"{path} is a single slice ({size_text(image)} voxels); MetaSSL segments volumes.")
-    if min(image.GetSize()[:3]) < THINNEST:
+    size = image.GetSize()[:3]
+    if min(np.delete(size, flat_axis(size)) if flat_axis(size) is not None else size) < THINNEST:
         raise UnusableCase(
             "tiny", f"{path} has {size_text(image)} voxels; at least {THINNEST} along every axis are needed."
         )
@@ -75,19 +76,19 @@ def _read_channels(path: str, count: int, fixed: Callable[[Fix], None] | None) -
         channels = [sitk.VectorIndexSelectionCast(image, c) for c in range(count)]
     else:
         channels = [image]
-    modality = image.GetMetaData(MODALITY) if image.HasMetaDataKey(MODALITY) else None
+    known = {key: image.GetMetaData(key) for key in (MODALITY, STORED_2D) if image.HasMetaDataKey(key)}
     for channel in channels:
         _require_contrast(channel, path)
-    return [_as_float(channel, modality) for channel in channels]
+    return [_as_float(channel, known) for channel in channels]
 
 
-def _as_float(image: sitk.Image, modality: str | None) -> sitk.Image:
+def _as_float(image: sitk.Image, known: dict[str, str]) -> sitk.Image:
     if image.GetNumberOfPixels() > FEW_VOXELS:
         image = sitk.Cast(image, sitk.sitkFloat32)
     elif image.GetPixelID() != sitk.sitkFloat32:
         image = image_like(sitk.GetArrayViewFromImage(image).astype(np.float32), image)
-    if modality:
-        image.SetMetaData(MODALITY, modality)
+    for key, value in known.items():
+        image.SetMetaData(key, value)
     return image
 
 
@@ -109,21 +110,13 @@ def look_at(path: Path | str, count: int) -> VolumeFile | DicomSeries:
         UnusableCase: see ``read_images``.
     """
     source = open_source(path)
-    if isinstance(source, DicomSeries):
-        header = source.size, source.components, source.spacing, source.direction.ravel(), source.origin
-    else:
-        h = source.header
-        header = h.GetSize(), h.GetNumberOfComponents(), h.GetSpacing(), h.GetDirection(), h.GetOrigin()
-    size, components, spacing, direction, origin = header
-    _require_volumes(path, size, components, count)
-    _require_geometry(path, spacing, direction, origin)
+    _require_volumes(path, source.size, source.components, count)
+    _require_geometry(path, source.spacing, source.direction.ravel(), source.origin)
     return source
 
 
 def _require_volumes(path: Path | str, size: tuple[int, ...], components: int, count: int) -> None:
     """Refuse what is not ``count`` 3D volumes: along the fourth axis, or as components of a voxel."""
-    if len(size) < 3:
-        raise UnusableCase("2d", f"{path} is a 2D image; MetaSSL segments volumes.")
     volumes = int(np.prod(size[3:], dtype=np.int64)) * components
     if volumes == 1 < count:
         raise UnusableCase("missing-channel", f"{path} holds one channel, but the data set has {count}.")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..data.dataset import Dataset, result_names
+from ..data.formats.picture import is_picture
 from ..data.images import is_image_file
 from ..errors import InputError, first_few
 from ..files import read_json
@@ -72,7 +73,8 @@ def match_predictions(predictions: Path, labels: Mapping[str, Path]) -> tuple[di
     Raises:
         InputError: nothing matches.
     """
-    files = {file_name(path): path for path in sorted(predictions.iterdir()) if is_image_file(path)}
+    found = sorted(filter(is_image_file, predictions.iterdir()), key=lambda path: (not is_picture(path), path))
+    files = {file_name(path): path for path in found}  # of one name the volume and not its picture
     names = {case: _prediction_of(case, files) for case in labels}
     predicted = {case: files[name] for case, name in names.items() if name is not None}
     left = [name for name in files.keys() - set(names.values()) if not name.endswith(("_regions", "_confidence"))]

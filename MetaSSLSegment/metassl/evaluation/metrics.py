@@ -13,6 +13,7 @@ import torch
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 
 from ..data.dataset import IGNORE, SegmentClass
+from ..data.images import flat_axis
 from ..data.overlap import dice_per_class
 
 
@@ -65,7 +66,10 @@ def evaluate_case(
 
 
 def _distances(first: np.ndarray, second: np.ndarray, spacing: Sequence[float]) -> tuple[float, float]:
-    """HD95 and ASSD of two non-empty masks, mm."""
+    """HD95 and ASSD of two non-empty masks, mm; within a single slice, all of whose voxels lie at its surface."""
+    axis = flat_axis(first.shape)
+    if axis is not None:
+        first, second, spacing = first.squeeze(axis), second.squeeze(axis), np.delete(spacing, axis)
     pair = [torch.from_numpy(mask)[None, None] for mask in (first, second)]
     options = {"include_background": True, "spacing": [float(s) for s in spacing]}
     with warnings.catch_warnings():

@@ -42,6 +42,11 @@ class VolumePrediction:
     confidence: sitk.Image | None
     other: sitk.Image | None = None
 
+    def with_two_dimensions(self) -> "VolumePrediction":
+        """The only slice, as a file with two dimensions has it."""
+        images = (self.labelmap, self.regions, self.confidence, self.other)
+        return VolumePrediction(*(None if image is None else image[:, :, 0] for image in images))
+
 
 def predict_volume(
     model: Model,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..data.images import read_header
+from ..data.images import open_source
 from ..errors import InputError, first_few
 from .folder import FoundCase, Layout, say_each
 from .naming import file_name
@@ -108,7 +108,7 @@ def _volume_count(path: Path) -> int:
     if path.is_dir():
         return 1
     try:
-        header = read_header(path)
+        source = open_source(path)
     except InputError:
         return 0
-    return header.GetNumberOfComponents() * (header.GetSize()[3] if header.GetDimension() == 4 else 1)
+    return source.components * (source.size[3] if len(source.size) == 4 else 1)

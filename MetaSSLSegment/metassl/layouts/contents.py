@@ -6,14 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.formats.picture import PICTURES
 from ..data.images import SUFFIXES
+from .naming import folder_kind, is_label_name
 
 OTHER_VOLUMES = (
     *(".mgz", ".mgh", ".hdr", ".img", ".img.gz", ".gipl", ".gipl.gz", ".mnc"),
-    *(".tif", ".tiff", ".vtk", ".vti"),
+    *(".vtk", ".vti"),
 )
 """File name endings of volumes that MetaSSL names but does not read."""
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 DICOM = (".dcm", ".ima")
 NO_DICOM = (
     *(".json", ".jsonl", ".txt", ".csv", ".tsv", ".md", ".xml", ".yaml", ".log", ".pdf", ".xlsx", ".html", ".py"),
@@ -29,10 +30,11 @@ class Contents:
 
     Attributes:
         folder: the folder, absolute.
-        volumes: files that end like a volume, sorted.
+        volumes: files that end like a volume, and the pictures that are taken for single slices, sorted.
         series: folders that hold DICOM files directly, sorted.
         nested: folders with a dataset.json of their own, and how many volumes lie below each.
         unusable: why something cannot be opened -> files and folders of which that is true.
+        pictures: all of them, PNG, JPEG ...
     """
 
     folder: Path
@@ -40,6 +42,7 @@ class Contents:
     series: list[Path] = field(default_factory=list)
     nested: dict[Path, int] = field(default_factory=dict)
     unusable: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    pictures: list[Path] = field(default_factory=list)
 
     def shown(self, path: Path) -> str:
         """The path below the folder, for a message."""
@@ -97,6 +100,7 @@ def look_through(folder: Path) -> Contents:
                 what = "it is a link to nothing" if entry.is_symlink() else "it is no ordinary file"
                 contents.unusable[what].append(path)
         _sort_files(contents, here, files, nested)
+    _take_pictures(contents)
     contents.volumes.sort()
     contents.series.sort()
     return contents
@@ -110,12 +114,28 @@ def _sort_files(contents: Contents, here: Path, files: list[Path], nested: Path 
         return
     contents.volumes += volumes
     contents.series += [here] if series else []
-    for endings, why in (
-        (OTHER_VOLUMES, "MetaSSL does not read this format (convert it to NIfTI or NRRD)"),
-        (PICTURES, "MetaSSL segments volumes, not single pictures"),
-    ):
-        if other := [path for path in files if path.name.lower().endswith(endings)]:
-            contents.unusable[why] += other
+    contents.pictures += [path for path in files if path.name.lower().endswith(PICTURES)]
+    if other := [path for path in files if path.name.lower().endswith(OTHER_VOLUMES)]:
+        contents.unusable["MetaSSL does not read this format (convert it to NIfTI or NRRD)"] += other
+
+
+def _take_pictures(contents: Contents) -> None:
+    """Take pictures for single slices where no volumes are, or where both lie in folders of images.
+
+    A screenshot beside volumes is no case.
+    """
+
+    def kind(path: Path) -> str:
+        return folder_kind(path.relative_to(contents.folder).parts[:-1])[0]
+
+    images = [path for path in contents.volumes if kind(path) != "label" and not is_label_name(path)]
+    taken = contents.pictures
+    if images or contents.series:
+        both = all("image" in map(kind, paths) for paths in (images, contents.pictures))
+        taken = [path for path in contents.pictures if kind(path)] if both else []
+    contents.volumes += taken
+    if left := [path for path in contents.pictures if path not in set(taken)]:
+        contents.unusable["pictures among volumes are no cases (put them into a folder of their own)"] += left
 
 
 def _ask(question: Callable[[], bool]) -> bool:

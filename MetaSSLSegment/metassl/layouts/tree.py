@@ -29,7 +29,7 @@ from .pairing import Place, give_labels
 ACCEPTS = "\n  ".join(
     (
         "nnU-Net raw: imagesTr/ labelsTr/ [imagesTs/ labelsTs/ dataset.json], images named CASE_0000.nii.gz",
-        "images/ and labels/ with equal file names (an image without a label is unlabelled)",
+        "images/ and labels/ with equal file names (an image without a label is unlabelled); also pictures, PNG ...",
         "DICOM: one series per sub-folder, a label beside it named like it: NAME.seg.nrrd, NAME_seg.nii.gz",
         "a folder of volumes with labels named like the image: CASE_seg.nii.gz, CASE-label.nrrd, CASE.seg.nrrd",
     )
@@ -111,7 +111,7 @@ def _with_ending(images: list[Path], ending: str, layout: Layout) -> list[Path]:
     if images and not kept:
         raise InputError(
             f"{images[0].parent} holds no volume that ends with {ending}, the file_ending of its dataset.json.",
-            "MetaSSL reads NIfTI, NRRD and MetaImage volumes; convert other formats, or correct dataset.json.",
+            "MetaSSL reads NIfTI, NRRD, MetaImage and pictures; convert other formats, or correct dataset.json.",
         )
     others = sorted(set(images) - set(kept))
     layout.said.update(others)

@@ -196,7 +196,7 @@ def _preprocess(case: Case, dataset: Dataset, plan: Plan, folder: Path, kept: Ke
 
 def _require_size(image: sitk.Image, plan: Plan) -> None:
     """Raise when the volume at the plan's spacing would be too large: its own spacing is far from the others'."""
-    voxels = math.prod(image.GetSize()) * math.prod(image.GetSpacing()) / math.prod(plan.spacing)
+    voxels = plan.voxels_of(image.GetSize(), image.GetSpacing())
     if voxels > MOST_VOXELS:
         spacing, planned = (" x ".join(f"{s:.3g}" for s in mm) for mm in (image.GetSpacing(), plan.spacing[::-1]))
         raise InputError(
@@ -270,7 +270,7 @@ def _require_space(cases: Sequence[Case], headers: Mapping[str, VolumeHeader], p
             header = headers.get(case.id) or volume_header(case.images[0])
         except InputError:  # said when its turn comes
             continue
-        volume = math.prod(header.size) * math.prod(header.spacing) / math.prod(plan.spacing)
+        volume = plan.voxels_of(header.size, header.spacing)
         if volume > MOST_VOXELS:
             continue
         largest = max(largest, int(max(volume, math.prod(header.size)) * len(case.images)))

@@ -11,7 +11,7 @@ from ..data.alignment import Alignment, aligned_header
 from ..data.checking import Measured
 from ..data.dataset import MOST_CLASSES
 from ..data.facts import PERCENTILES, SAMPLED, looks_like_ct
-from ..data.images import oriented_header
+from ..data.images import flat_axis, oriented_header
 from ..validation import HUGE, Fields, items, number, triple, whole
 from .plan import LARGEST_VALUE, Intensity
 
@@ -132,10 +132,10 @@ def unusual(
     grid = oriented_header(images[0].GetSize(), images[0].GetSpacing(), images[0].GetDirection())
     grid = aligned_header(grid, alignment)
     spacing, extent = np.array(grid.spacing), np.array(grid.spacing) * grid.size
-    found = []
-    if _is_far(spacing, known.spacing, FINER, COARSER):
+    found, axes = [], [axis for axis in range(3) if axis != flat_axis(grid.size)]
+    if _is_far(spacing, known.spacing, FINER, COARSER, axes):
         found.append(f"its voxels are {_mm(spacing)}, those that the model learnt from {_between(known.spacing)}.")
-    if _is_far(extent, known.extent, LARGER, LARGER):
+    if _is_far(extent, known.extent, LARGER, LARGER, axes):
         found.append(f"it is {_mm(extent)} large, the volumes that the model learnt from {_between(known.extent)}.")
     for place, (image, channel, rule) in enumerate(zip(images, known.channels, rules), 1):
         voxels = sitk.GetArrayViewFromImage(image).reshape(-1)
@@ -171,8 +171,11 @@ def _range(values: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(values.min(axis=0).tolist()), tuple(values.max(axis=0).tolist())
 
 
-def _is_far(value: np.ndarray, known: Sequence[Sequence[float]], smaller: float, larger: float) -> bool:
-    return bool(np.any(value * smaller < known[0]) or np.any(value > larger * np.array(known[1])))
+def _is_far(
+    value: np.ndarray, known: Sequence[Sequence[float]], smaller: float, larger: float, axes: Sequence[int]
+) -> bool:
+    low, high = np.array(known)[:, axes]
+    return bool(np.any(value[axes] * smaller < low) or np.any(value[axes] > larger * high))
 
 
 def _mm(values: Sequence[float]) -> str:

@@ -5,14 +5,16 @@ volume is first brought into LPS orientation, or to the axes of an alignment, wh
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..data.alignment import Alignment
+from ..data.images import flat_axis
 from ..errors import InputError
 from ..files import read_json, write_json
-from ..validation import Fields, items, number, text, triple, whole
+from ..validation import Fields, flag, items, number, text, triple, whole
 
 VERSION = 2
 """Version 1 knew no alignment."""
@@ -72,7 +74,9 @@ class Plan:
         patch: patch size in voxels, divisible by the product of the strides.
         intensities: one per channel.
         network: the network's plan.
-        alignment: of volumes with thick oblique slices; None for LPS.
+        alignment: of volumes with thick oblique slices, and of single slices; None for LPS.
+        single_slices: whether the network sees single slices; their thickness stays what it is, and patch, kernels and
+            strides are 1 along the alignment's through-plane axis.
     """
 
     spacing: tuple[float, float, float]
@@ -80,6 +84,20 @@ class Plan:
     intensities: tuple[Intensity, ...]
     network: NetworkPlan
     alignment: Alignment | None = None
+    single_slices: bool = False
+
+    @property
+    def flat_axis(self) -> int | None:
+        """The array axis along which single slices have one voxel; None where volumes are learnt from."""
+        return self.alignment.through_plane if self.single_slices else None
+
+    def voxels_of(self, size: Sequence[int], spacing: Sequence[float]) -> float:
+        """About how many voxels a volume has at the plan's spacing; its axes in any order."""
+        volume = math.prod(size) * math.prod(spacing)
+        flat = flat_axis(size)
+        if self.single_slices and flat is not None:
+            volume *= self.spacing[self.flat_axis] / spacing[flat]
+        return volume / math.prod(self.spacing)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-ready dictionary."""
@@ -109,6 +127,7 @@ class Plan:
                 strides=network.take("strides", items, triple, whole, 1, 4),
             ),
             alignment=fields.optional("alignment", _alignment),
+            single_slices=bool(fields.optional("single_slices", flag)),
         )
         if problem := plan.contradiction():
             raise InputError(f"{source}: {problem}")
@@ -126,6 +145,11 @@ class Plan:
         steps = [math.prod(stride[axis] for stride in network.strides) for axis in range(3)]
         if any(n % step for n, step in zip(self.patch, steps)) or math.prod(self.patch) > MOST_VOXELS:
             return f"the patch {self.patch} does not fit the network, or has more than {MOST_VOXELS:,} voxels."
+        if self.single_slices:
+            axis = None if self.alignment is None else self.alignment.through_plane
+            along = (self.patch, *network.kernels, *network.strides)
+            if axis is None or any(triple[axis] != 1 for triple in along):
+                return "the plan is one for single slices, but not flat along one axis."
         return ""
 
     def save(self, path: Path | str) -> None:

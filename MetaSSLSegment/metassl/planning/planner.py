@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data.alignment import acquisition_alignment, aligned_header
+from ..data.alignment import MIXTURE_REMEDY, acquisition_alignment, aligned_header, mixture
 from ..data.checking import Measured, check_dataset
 from ..data.dataset import Dataset
-from ..data.images import volume_header
+from ..data.images import VolumeHeader, flat_axis, volume_header
 from ..errors import InputError
 from ..job import Job
 from .intensities import are_told, plan_intensities
@@ -22,6 +22,8 @@ ANISOTROPIC = 3.0
 SMALLEST_FEATURE_MAP = 4
 COVERED = 0.25
 """Where a patch would cover less of the median volume than this, voxels become coarser, as nnU-Net's low resolution."""
+BEYOND = 1e9
+"""Millimetres between single slices, for rules that compare spacings: nothing reaches from one to the next."""
 COARSER = 1.03
 """Factor of a step towards coarser voxels."""
 
@@ -67,7 +69,8 @@ def make_plan(
         progress, should_stop: of that reading, see ``check_dataset``.
 
     Raises:
-        InputError: no labelled case, or the patch that the job asks for is too small for the network.
+        InputError: no labelled case, single slices among volumes, or the patch that the job asks for is too small for
+            the network.
         Stopped: ``should_stop`` said so.
     """
     cases = dataset.with_role("labelled", "unlabelled")
@@ -79,30 +82,43 @@ def make_plan(
         measured = check_dataset(dataset, progress=progress, should_stop=should_stop).measured
     trained = {case.id for case in cases}
     measured = [m for m in measured if m.case.id in trained]
-    headers = [m.header for m in measured] or [volume_header(case.images[0]) for case in cases]
-    alignment = acquisition_alignment(headers)
-    headers = [aligned_header(header, alignment) for header in headers]
-    spacing = tuple(job.spacing or target_spacing([h.spacing for h in headers]))
-    sizes = np.array([h.size for h in headers]) * np.array([h.spacing for h in headers]) / np.array(spacing)
+    found = {m.case.id: m.header for m in measured} or {case.id: volume_header(case.images[0]) for case in cases}
+    if mixed := mixture(found):
+        raise InputError(mixed, MIXTURE_REMEDY)
+    alignment = acquisition_alignment([*found.values()])
+    headers = [aligned_header(header, alignment) for header in found.values()]
+    flat = np.arange(3) == flat_axis(headers[0].size)
+    thickness = np.median([h.spacing for h in headers], axis=0)
+    # what lies beyond a slice is out of the reach of kernels, strides and patches
+    spacing = tuple(np.where(flat, BEYOND, job.spacing or target_spacing(_within_slices(headers, flat))).tolist())
+    sizes = np.array([h.size for h in headers]) * _within_slices(headers, flat) / np.array(spacing)
     name = job.network
     if name == "auto":
         name = "standard" if device_type == "cuda" else "small"
     voxels = SIZES[name].voxels_gpu if device_type == "cuda" else SIZES[name].voxels_cpu
     counts = len(dataset.channels), len(dataset.classes) + 1
+    least = tuple(np.where(flat, 1, SMALLEST_FEATURE_MAP).tolist())
     if job.patch:
-        strides = plan_strides(job.patch, spacing, SIZES[name].stages)
-        patch, network = _round_up(job.patch, strides), plan_network(name, *counts, spacing, strides)
+        wanted = tuple(np.where(flat, 1, job.patch).tolist())
+        strides = plan_strides(wanted, spacing, SIZES[name].stages)
+        patch, network = _round_up(wanted, strides), plan_network(name, *counts, spacing, strides)
     else:
         median = np.median(sizes, axis=0)
-        patch, strides = patch_and_strides(median, spacing, voxels, SIZES[name].stages)
+        patch, strides = patch_and_strides(median, spacing, voxels, SIZES[name].stages, least)
         if most_voxels is not None:
             voxels = min(voxels, most_voxels(plan_network(name, *counts, spacing, strides), int(np.prod(patch))))
         if not job.spacing:
             coarse = coarser_spacing(median, spacing, voxels / COVERED)
             median, spacing = median * np.array(spacing) / np.array(coarse), coarse
-        patch, strides = patch_and_strides(median, spacing, voxels, SIZES[name].stages)
+        patch, strides = patch_and_strides(median, spacing, voxels, SIZES[name].stages, least)
         network = plan_network(name, *counts, spacing, strides)
-    return Plan(spacing, patch, plan_intensities(dataset, measured), network, alignment)
+    spacing = tuple(np.where(flat, thickness, spacing).tolist())
+    return Plan(spacing, patch, plan_intensities(dataset, measured), network, alignment, bool(flat.any()))
+
+
+def _within_slices(headers: Sequence[VolumeHeader], flat: np.ndarray) -> np.ndarray:
+    """(cases, 3) spacings in mm, with ``BEYOND`` along the axis across single slices."""
+    return np.where(flat, BEYOND, [header.spacing for header in headers])
 
 
 def plan_network(
@@ -174,10 +190,14 @@ def plan_kernels(spacing: Sequence[float], strides: Sequence[Sequence[int]]) -> 
 
 
 def patch_and_strides(
-    median_size: Sequence[float], spacing: Sequence[float], voxels: int, stages: int
+    median_size: Sequence[float],
+    spacing: Sequence[float],
+    voxels: int,
+    stages: int,
+    least: Sequence[int] = (SMALLEST_FEATURE_MAP,) * 3,
 ) -> tuple[tuple[int, int, int], tuple[tuple[int, int, int], ...]]:
-    """The largest patch within the voxel budget: the median volume, cut where it is longest in mm."""
-    patch = np.maximum(np.ceil(median_size), SMALLEST_FEATURE_MAP).astype(int)
+    """The largest patch within the voxel budget: the median volume, at least ``least``, cut where longest in mm."""
+    patch = np.maximum(np.ceil(median_size), least).astype(int)
     while True:
         strides = plan_strides(patch, spacing, stages)
         rounded = _round_up(patch, strides)
@@ -202,10 +222,11 @@ def describe_plan(plan: Plan) -> str:
         f"CT {rule.lower:.0f} to {rule.upper:.0f}" if rule.scheme == "ct" else "z-score per volume"
         for rule in plan.intensities
     )
+    aligned = "single slices" if plan.single_slices else "aligned by their thick slices"
     size = " x ".join(str(n) for n in plan.patch[::-1])
     spacing = " x ".join(f"{s:.3g}" for s in plan.spacing[::-1])
     return (
         f"Plan: patch {size} voxels of {spacing} mm (right-left x anterior-posterior x inferior-superior), "
-        f"intensities: {rules}{', aligned by their thick slices' if plan.alignment else ''}\n"
+        f"intensities: {rules}{', ' + aligned if plan.alignment else ''}\n"
         f"Network: {network.size}, {len(network.strides)} stages, filters {'-'.join(map(str, network.filters))}"
     )

@@ -44,7 +44,7 @@ def _channel_to_grid(image: sitk.Image, rule: Intensity, plan: Plan) -> sitk.Ima
     normalised = normalise_intensities(sitk.GetArrayViewFromImage(image), rule)
     image = image_like(normalised, image)
     del normalised
-    return _to_spacing(align(image, plan.alignment), plan.spacing[::-1], sitk.sitkLinear)
+    return _to_spacing(align(image, plan.alignment), plan, sitk.sitkLinear)
 
 
 def oriented_grid(image: sitk.Image, plan: Plan) -> sitk.Image:
@@ -57,12 +57,14 @@ def oriented_grid(image: sitk.Image, plan: Plan) -> sitk.Image:
 def label_to_grid(label: np.ndarray, grid: sitk.Image, plan: Plan) -> np.ndarray:
     """Class indices (k, j, i) on the grid of an image -> uint8 on the network's grid, by nearest neighbours."""
     image = align(image_like(label, grid), plan.alignment)
-    return sitk.GetArrayFromImage(_to_spacing(image, plan.spacing[::-1], sitk.sitkNearestNeighbor))
+    return sitk.GetArrayFromImage(_to_spacing(image, plan, sitk.sitkNearestNeighbor))
 
 
-def _to_spacing(image: sitk.Image, spacing: Sequence[float], interpolator: int) -> sitk.Image:
-    """The image on a grid of the given spacing (i, j, k, mm) that covers the same box; see ``SAME_SPACING``."""
-    old = image.GetSpacing()
+def _to_spacing(image: sitk.Image, plan: Plan, interpolator: int) -> sitk.Image:
+    """The image on a grid of the plan's spacing that covers the same box; see ``SAME_SPACING``."""
+    old, spacing = image.GetSpacing(), list(plan.spacing[::-1])
+    if plan.single_slices:
+        spacing[2 - plan.flat_axis] = old[2 - plan.flat_axis]
     new = [o if abs(o - n) <= SAME_SPACING * n else n for o, n in zip(old, spacing)]
     if new == list(old):
         return image

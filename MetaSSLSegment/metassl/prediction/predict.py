@@ -10,6 +10,8 @@ from typing import Any
 import SimpleITK as sitk
 
 from ..data.dataset import ROLES, Case
+from ..data.formats.volume_file import STORED_2D
+from ..data.images import flat_axis
 from ..data.reading import read_images
 from ..errors import SMALLER_VOLUME, InputError, MetaSSLError, OutOfMemoryError, is_out_of_memory
 from ..files import write_json
@@ -77,14 +79,15 @@ def predict_files(
     results: list[dict[str, Any]] = []
     failed = _Failures(warn)
 
-    def segment(number: int, case: Case) -> VolumePrediction:
+    def segment(number: int, case: Case) -> tuple[VolumePrediction, bool]:
         def windows(done: int, total: int) -> None:
             progress(number + done / total, len(cases), case.id)
             writer.check()
 
-        return predict_volume(
+        images = _read_channels(case, model, warn)
+        prediction = predict_volume(
             model,
-            _read_channels(case, model, warn),
+            images,
             regions=regions,
             confidence=confidence,
             overlap=overlap,
@@ -94,9 +97,10 @@ def predict_files(
             should_stop=should_stop,
             warn=warn,
         )
+        return prediction, images[0].HasMetaDataKey(STORED_2D)
 
-    def write(case: Case, prediction: VolumePrediction, begin: float) -> None:
-        write_volumes(prediction, out, case.id, exact_confidence)
+    def write(case: Case, prediction: VolumePrediction, flat: bool, begin: float) -> None:
+        write_volumes(prediction.with_two_dimensions() if flat else prediction, out, case.id, exact_confidence)
         numbers = measure_prediction(model, prediction)
         if prediction.regions is not None and prediction.confidence is not None:
             numbers["agreement"] = agreement_of(model, prediction)
@@ -110,7 +114,7 @@ def predict_files(
         for number, case in enumerate(cases):
             begin = time.monotonic()
             with failed.left_out(case):
-                writer.put(case, writer.beside(partial(segment, number, case)), begin)
+                writer.put(case, *writer.beside(partial(segment, number, case)), begin)
     write_json(out / "summary.json", {"model": model.name, "cases": results, "failed": list(failed.errors)})
     failed.raise_any(len(cases))
     return results
@@ -178,6 +182,17 @@ def _read_channels(case: Case, model: Model, warn: Callable[[str], None]) -> lis
             "Name the channels' files NAME_0000, NAME_0001 and so on, in the order of training.",
         )
     images = read_images(case, lambda fix: warn(f"{case.id}: {fix.message}"))
+    slices = flat_axis(images[0].GetSize()) is not None
+    if slices and not model.plan.single_slices:
+        raise InputError(
+            f"{case.images[0]} is a single slice, and the model learnt from volumes.",
+            "Give the whole volume, or train a model on single slices.",
+        )
+    if model.plan.single_slices and not slices:
+        raise InputError(
+            f"{case.images[0]} is a volume, and the model learnt from single slices.",
+            "Give single slices, or train a model on volumes.",
+        )
     if model.fingerprint:
         for sentence in unusual(images, model.fingerprint, model.plan.intensities, model.plan.alignment):
             warn(f"{case.id}: {sentence}")

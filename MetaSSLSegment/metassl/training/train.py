@@ -15,6 +15,7 @@ import torch
 
 from ..data.checking import Measured, Report, check_dataset
 from ..data.dataset import Dataset
+from ..data.images import flat_axis
 from ..data.kept import KeptVolumes
 from ..devices import choose_precision, describe_device, leave_memory_to_others, limit_threads
 from ..distributed import SilentReporter, announce_failure, is_first, on_first_rank, own_device
@@ -90,10 +91,11 @@ def prepare_data(
         report = usable_cases(dataset, job, reporter, should_stop, kept)
         dataset = report.usable_dataset()
         dataset.save(run.dataset_file)
-        plan = started_plan(run, dataset, reporter) or fitted_plan(dataset, job, device, report.measured, reporter)
-        run.save_fingerprint(Fingerprint.of([m for m in report.measured if m.case.role != "hold-out"], plan.alignment))
+        measured = report.measured
+        plan = started_plan(run, dataset, measured, reporter) or fitted_plan(dataset, job, device, measured, reporter)
+        run.save_fingerprint(Fingerprint.of([m for m in measured if m.case.role != "hold-out"], plan.alignment))
         plan.save(run.plan_file)
-        headers = {m.case.id: m.header for m in report.measured}
+        headers = {m.case.id: m.header for m in measured}
     else:
         reporter.info(describe_plan(plan))
     cases = build_cache(
@@ -109,11 +111,22 @@ def prepare_data(
     return dataset, plan, cases
 
 
-def started_plan(run: RunFolder, dataset: Dataset, reporter: Reporter) -> Plan | None:
-    """The plan of the model that the run starts from, None without one; says where it starts."""
+def started_plan(run: RunFolder, dataset: Dataset, measured: Sequence[Measured], reporter: Reporter) -> Plan | None:
+    """The plan of the model that the run starts from, None without one; says where it starts.
+
+    Raises:
+        InputError: one of model and data set is of single slices, the other of volumes.
+    """
     start = WarmStart.load(run.start_file)
     if start is None:
         return None
+    if start.plan.single_slices != any(flat_axis(m.size) is not None for m in measured):
+        kinds = ("volumes", "single slices")
+        model, data = kinds[start.plan.single_slices], kinds[not start.plan.single_slices]
+        raise InputError(
+            f"The model {start.parent['path']} learnt from {model}, and the data set has {data}.",
+            f"Start from a model that learnt from {data}, or train without --from.",
+        )
     new = start.new_classes(dataset.classes)
     reporter.info(
         f"Starting from the model {start.parent['path']}, trained on {start.parent['name']} for "

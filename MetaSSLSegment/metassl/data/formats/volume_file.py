@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
 from ...errors import SMALLER_VOLUME, OutOfMemoryError, is_out_of_memory
@@ -12,6 +13,7 @@ from ..rules import Fix, UnusableCase, unreadable
 from .metaimage import MetaImageFile
 from .nifti import NiftiFile, NiftiGrid, is_on_grid, mended_copy
 from .nrrd import NrrdFile
+from .picture import as_grey, is_picture, require_whole_picture
 from .stored import require_sound, require_whole
 
 FORMATS = {
@@ -20,6 +22,8 @@ FORMATS = {
     (".mha", ".mhd"): (MetaImageFile, "MetaImageIO"),
 }
 """Endings of names -> who looks at the header, and ITK's reader; files with other endings are ITK's alone."""
+STORED_2D = "MetaSSL stored 2D"
+"""Metadata of a volume of one slice whose file has two dimensions."""
 TAKEN = {"voxel spacing": "1 mm", "position": "(0, 0, 0)", "directions": "the patient's axes"}
 
 
@@ -30,7 +34,10 @@ class VolumeFile:
         path: of the file.
 
     Attributes:
-        header: size, geometry and metadata as ITK understands them.
+        header: metadata and geometry as ITK understands them.
+        size, spacing, origin: (i, j, k); mm; an image with two dimensions is a volume of one slice.
+        direction: (3, 3), a column per axis; (4, 4) of a 4D image.
+        components: numbers per voxel; 1 of a picture, which has colours or can be read as grey.
         fixes: what was assumed because the header does not say it.
 
     Raises:
@@ -48,6 +55,9 @@ class VolumeFile:
             self._verified = require_whole(self.path, self._stored) if look else True
             self._grid, self.header = self._take_header()
             missing = self._file.not_stated() if look else []
+            if is_picture(self.path):
+                require_whole_picture(self.path)
+        self._set_geometry()
         self.fixes: tuple[Fix, ...] = ()
         if missing:
             taken = " and ".join(TAKEN[what] for what in missing)
@@ -60,7 +70,26 @@ class VolumeFile:
             image = self._itk_reader(path).Execute()
         if not self._verified:
             require_sound(self.path, self._stored, image)
+        if is_picture(self.path):
+            image, fixes = as_grey(image, self.path)
+            self.fixes += fixes
+        if image.GetDimension() == 2:
+            image = sitk.JoinSeries(image)
+            image.SetMetaData(STORED_2D, "yes")
         return image
+
+    def _set_geometry(self) -> None:
+        h = self.header
+        self.size, self.spacing, self.origin = h.GetSize(), h.GetSpacing(), h.GetOrigin()
+        self.components = 1 if is_picture(self.path) else h.GetNumberOfComponents()
+        self.direction = np.reshape(h.GetDirection(), (len(self.size),) * 2)
+        if is_picture(self.path) and len(self.size) > 2:
+            raise UnusableCase("pages", f"{self.path} holds {self.size[2]} pages; a picture has one.")
+        if len(self.size) == 2:
+            direction = np.eye(3)
+            direction[:2, :2] = self.direction
+            self.size, self.spacing, self.origin = (*self.size, 1), (*self.spacing, 1.0), (*self.origin, 0.0)
+            self.direction = direction
 
     def _take_header(self) -> tuple[NiftiGrid | None, sitk.ImageFileReader]:
         """ITK's view of the header, and the grid that has to be mended for it if it has to."""
