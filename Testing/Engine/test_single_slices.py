@@ -150,6 +150,20 @@ def test_slices_among_volumes_are_refused_by_name(tmp_path):
         make_plan(mixed, Job())
 
 
+def test_a_localiser_among_many_volumes_is_left_out(tmp_path):
+    generator = np.random.default_rng(9)
+    label = np.zeros((9, 9, 9))
+    label[3:6, 3:6, 3:6] = 1
+    cases = []
+    for name in "abcd":
+        image = write(tmp_path / f"{name}.nrrd", generator.normal(size=(9, 9, 9)), (1, 1, 1))
+        cases.append(case(image, "labelled", write(tmp_path / f"{name}_label.nrrd", label, (1, 1, 1))))
+    scout = case(write(tmp_path / "scout.nrrd", GREY[None], (1, 1, 1)))
+    report = check_dataset(Dataset("volumes", ("MR",), CLASSES, (*cases, scout)))
+    assert [(p.case_id, p.severity) for p in report.problems if p.code == "stray-slice"] == [("scout", "excluded")]
+    assert [c.id for c in report.usable_dataset().with_role("labelled", "unlabelled")] == list("abcd")
+
+
 def test_three_slices_are_still_too_few(tmp_path):
     with pytest.raises(UnusableCase, match="at least 4 along every axis"):
         read_images(case(write(tmp_path / "a.nrrd", np.stack([GREY] * 3), (1, 1, 1))))

@@ -23,6 +23,8 @@ THICK = 2.0
 SAME_PLANE = 0.5
 """Cosine of the angle up to which two through-plane axes are taken for the same, 60 degrees. A sagittal series among
 axial ones is aligned by the patient's axes."""
+FEW_SLICES = 0.2
+"""Where at most this share of the cases are single slices, it is a data set of volumes, and they are left out."""
 MOST_COMPARED = 100
 """Volumes among which the most typical one is looked for."""
 
@@ -56,6 +58,16 @@ class Alignment:
             KeyError, TypeError, ValueError: it is none.
         """
         return cls(tuple(tuple(float(c) for c in axis) for axis in content["axes"]), int(content["through_plane"]))
+
+
+def stray_slices(headers: Mapping[str, VolumeHeader]) -> list[str]:
+    """The cases that are single slices in a data set of volumes, as localisers are; none where slices are many.
+
+    Args:
+        headers: case id -> header.
+    """
+    slices = [case for case, header in headers.items() if flat_axis(header.size) is not None]
+    return slices if len(slices) <= FEW_SLICES * len(headers) else []
 
 
 def mixture(headers: Mapping[str, VolumeHeader]) -> str:

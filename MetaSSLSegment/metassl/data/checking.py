@@ -11,7 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError, OutOfMemoryError, is_out_of_memory
-from .alignment import MIXTURE_REMEDY, acquisition_alignment, aligned_header, mixture
+from .alignment import MIXTURE_REMEDY, acquisition_alignment, aligned_header, mixture, stray_slices
 from .components import largest_shares
 from .dataset import IGNORE, Case, Dataset
 from .facts import ChannelFacts, channel_facts, guesses
@@ -178,6 +178,11 @@ def check_dataset(
             problems.append(Problem(case.id, "excluded", "memory", message, REMEDIES["memory"]))
         if progress is not None:
             progress(done, len(cases), case.id)
+    strays = stray_slices({m.case.id: m.header for m in measured})
+    remedy = "Leave it out, or give the whole volume."
+    said = "The image is a single slice (a localiser?) among volumes."
+    problems += [Problem(case_id, "excluded", "stray-slice", said, remedy) for case_id in strays]
+    measured = [m for m in measured if m.case.id not in strays]
     problems += _spacing_problems(measured) + _duplicates(measured)
     problems += _intensity_problems(dataset, measured) + _set_problems(dataset, measured)
     return Report(dataset, tuple(problems), tuple(measured))
