@@ -18,6 +18,7 @@ VOCABULARY = {
     "read_events": "events",
     "Job": "job",
     "REGIONS": "regions",
+    "INTENSITIES": "data.dataset",
     "MOST_CLASSES": "data.dataset",
     "ROLES": "data.dataset",
     "Case": "data.dataset",

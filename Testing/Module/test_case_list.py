@@ -1,6 +1,7 @@
 """The cases that a model is trained on: from folders, from the scene, kept with the scene."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,6 +170,25 @@ def test_an_own_parameter_node_keeps_its_cases_when_another_scene_is_added(tmp_p
         assert volume is None or volume.GetName() == row.id
 
 
+def test_intensities_come_with_the_folder_stay_and_reach_the_engine(cases, node, tmp_path):
+    file = datasetFile(tmp_path, channels=("A", "B"))
+    dataset = Dataset.load(file)
+    replace(dataset, intensities=("ct", "auto")).save(file)
+    cases.addDataset(file)
+    assert exported(CaseList(node), tmp_path / "out").intensities == ("ct", "auto")
+    cases.setIntensities(1, "other")
+    assert exported(CaseList(node), tmp_path / "out").intensities == ("ct", "other")
+    replace(dataset, name="e", cases=(replace(dataset.cases[0], id="c", images=("/y/0", "/y/1")),)).save(file)
+    assert cases.addDataset(file) == 1 and cases.intensities == ["ct", "other"], "a folder that says nothing may join"
+    replace(dataset, intensities=("other", "auto")).save(file)
+    with pytest.raises(InputError, match="channel A are not CT, in the table they are CT"):
+        cases.addDataset(file)
+    cases.clear()
+    assert CaseList(node).intensities == []
+    cases.addNodes(volumeNode())
+    assert CaseList(node).intensities == ["auto"]
+
+
 ROW = {"id": "x", "role": "unlabelled", "images": ["/a.nii"]}
 SCENE_ROW = {"id": "x", "role": "unlabelled", "nodes": 1}
 CLASS = {"name": "liver", "value": 1, "colour": [1, 2, 3], "terminology": None, "segments": ["liver"]}
@@ -200,6 +220,7 @@ HOSTILE = [
     listed(classes=[CLASS, {**CLASS, "name": "b"}]), listed(classes=[CLASS], ignoreValue=1),
     listed(ignoreValue={}), listed(ROW, ignoreValue=[255]),
     listed(labelValues=5), listed(labelValues={"x": 1}), listed(labelValues={"300": "1"}),
+    listed(intensities=["ct", "ct"]), listed(intensities="ct"), listed(intensities=["x-ray"]), listed(intensities=[1]),
 ]  # fmt: skip
 
 

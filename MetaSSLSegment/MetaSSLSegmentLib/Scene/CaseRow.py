@@ -1,7 +1,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 
-from metassl import Case, InputError, SegmentClass
+from metassl import INTENSITIES, Case, InputError, SegmentClass
 
 SEVERITIES = ("", "fixed", "warning", "excluded")
 """Of findings about one case, in rising order."""
@@ -36,15 +36,18 @@ class CaseRow:
 
 
 def readCases(text):
-    """Rows, classes, channels, ignore value, name and label values of the case list that a scene keeps as JSON.
+    """Rows, classes, channels, intensities, ignore value, name and label values of the case list that a scene keeps.
 
-    Scene files come from anywhere: what does not fit is ignored as a whole, and the list is empty.
+    Scene files, whose JSON this is, come from anywhere: what does not fit is ignored as a whole, and the list is empty.
     """
     try:
         content = json.loads(text or "{}")
         rows = [_rowOf(row) for row in content.get("rows", [])]
         classes = [_classOf(c) for c in content.get("classes", [])]
         channels = _texts(content.get("channels", []))
+        intensities = _texts(content.get("intensities") or ["auto"] * len(channels))
+        if len(intensities) != len(channels) or not set(intensities) <= set(INTENSITIES):
+            raise ValueError("the intensities do not fit the channels")
         ignoreValue = content.get("ignoreValue")
         (name,) = _texts([content.get("name", "")])
         labelValues = {int(key): value for key, value in content.get("labelValues", {}).items()}
@@ -60,8 +63,8 @@ def readCases(text):
             if len(set(values)) != len(values):
                 raise ValueError("something occurs twice")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InputError):
-        return [], [], [], None, "", {}
-    return rows, classes, channels, ignoreValue, name, labelValues
+        return [], [], [], [], None, "", {}
+    return rows, classes, channels, intensities, ignoreValue, name, labelValues
 
 
 def _rowOf(content):

@@ -9,8 +9,9 @@ from ..Scene.CasePreview import showCase
 from ..Scene.Result import PREVIEW, RESULT
 from ..Scene.ResultLoader import LoadError
 from ..Scene.SampleSource import MAKING, discardUnfinished, sampleDataset, sampleIsMade
-from ..Scene.Words import roleName
+from ..Scene.Words import problemText, roleName
 from .CaseTable import CaseTable
+from .ChannelChoice import ChannelChoice
 from .ClassTable import ClassTable
 from .Section import Section, allow, fill, say
 from .Task import Task
@@ -28,6 +29,7 @@ class DataSection(Section):
         self._before = []
         self.caseTable = CaseTable(ui.caseTable, self.onSelected)
         self.classTable = ClassTable(ui.classTable, self.onClassRenamed)
+        self.channelChoice = ChannelChoice(ui.channelBox, ui.intensitiesBox)
         fill(ui.roleBox, [(role, roleName(role)) for role in ROLES])
         ui.addFolderButton.connect("clicked(bool)", self.onAddFolder)
         ui.casesFolderPath.connect("currentPathChanged(QString)", lambda path: self.updateButtons())
@@ -55,6 +57,7 @@ class DataSection(Section):
         """Fill both tables from the case list."""
         self.caseTable.show(self.cases.rows)
         self.classTable.show(self.cases)
+        self.channelChoice.show(self.cases)
         self.onSelected()
         self.showTitle()
         self.logic.tellSections()
@@ -104,6 +107,7 @@ class DataSection(Section):
         allow(ui.sampleButton, busy or ready)
         allow(ui.addNodesButton, busy or volume)
         allow(ui.addAllNodesButton, busy or volumes)
+        self.channelChoice.allow(busy)
         allow(ui.setRoleButton, busy or selected)
         allow(ui.showCaseButton, selected)
         allow(ui.removeCasesButton, busy or selected)
@@ -230,7 +234,7 @@ class DataSection(Section):
     def _onReport(self, event):
         if event["event"] == "report":
             about = [problem for problem in event.get("problems", []) if problem.get("case_id") is None]
-            texts = [(p["severity"], " ".join(filter(None, (p["message"], p.get("remedy"))))) for p in about]
+            texts = [(p["severity"], problemText(p)) for p in about]
             self._stops = [text for severity, text in texts if severity == "stop"]
             self._remarks = [text for severity, text in texts if severity != "stop"]
             self.cases.applyReport(event)
