@@ -92,6 +92,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.trainingSection.begun = self.onTrainingBegun
         self.trainingSection.trained = self.onTrained
         self.trainingSection.runsChanged = self.onRunsChanged
+        self.trainingSection.showCase = self.dataSection.showCaseOf
         self.runTable.changed = self.onRunsChanged
         self.segmentSection.segmented = self.onSegmented
         self.logic.changed.append(self.updateButtons)

@@ -16,6 +16,7 @@ VOCABULARY = {
     "InputError": "errors",
     "duration": "events",
     "read_events": "events",
+    "FEW_STEPS": "job",
     "Job": "job",
     "REGIONS": "regions",
     "INTENSITIES": "data.dataset",
@@ -25,6 +26,7 @@ VOCABULARY = {
     "Dataset": "data.dataset",
     "SegmentClass": "data.dataset",
     "unique_names": "data.dataset",
+    "means_ignore": "data.names",
     "GEOMETRY_REMEDIES": "data.geometry",
     "geometry_problem": "data.geometry",
 }

@@ -306,6 +306,22 @@ def test_the_intensities_of_every_channel_are_chosen(section, tmp_path):
     assert ui.channelBox.isHidden() and not ui.intensitiesBox.enabled
 
 
+def test_slices_without_a_segment_are_left_out_for_the_selected_cases_of_the_scene(section, tmp_path):
+    section.cases.addDataset(dataset(tmp_path / "d") / "dataset.json")
+    for name in ("one", "two"):
+        volume = volumeNode(name=name)
+        section.cases.addNodes(volume, segmentationNode(volume, a=np.ones((4, 5, 6))))
+    section.refresh()
+    section.caseTable.select(["case 0"])
+    assert not section.ui.slicesBox.enabled and "of the scene" in section.ui.slicesBox.toolTip
+    section.ui.caseTable.clearSelection()
+    section.caseTable.select(["two"])
+    click(section.ui.slicesBox)
+    assert [row.slicesOnly for row in section.cases.rows] == [False, False, False, True]
+    section.caseTable.select(["one"])
+    assert not section.ui.slicesBox.checked, "not all of the selected cases are"
+
+
 def test_a_remedy_names_what_the_panel_has(section):
     found = {
         "case_id": None,

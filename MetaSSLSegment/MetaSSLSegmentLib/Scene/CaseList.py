@@ -1,12 +1,14 @@
 import json
 from dataclasses import asdict
 
-from metassl import MOST_CLASSES, ROLES, Case, Dataset, InputError, SegmentClass, unique_names
+from metassl import ROLES, Case, Dataset, InputError, SegmentClass, unique_names
 from slicer.i18n import tr as _
 
-from .CaseNodes import segmentsOf, terminologyOf
+from .CaseNodes import segmentsOf
 from .CaseRow import SEVERITIES, CaseRow, readCases
 from .Contradiction import contradiction
+from .ScenePaths import followMoved
+from .SegmentClasses import addClasses, exportValues
 from .Words import problemText
 
 
@@ -22,6 +24,8 @@ class CaseList:
     def __init__(self, node):
         self.node = node
         self._take(readCases(node.GetParameter(self.PARAMETER)))
+        if any([followMoved(row) for row in self.rows]):
+            self._save()
 
     def _take(self, saved):
         (
@@ -93,9 +97,10 @@ class CaseList:
         (ID,) = unique_names([volumeNode.GetName() or ""], [row.id for row in self.rows])
         row = CaseRow(ID, "unlabelled", nodes=number)
         if segmentationNode is not None and segmentsOf(segmentationNode):
-            self._addClasses(segmentationNode)
+            addClasses(self, segmentationNode)
             row.role = "labelled"
-            found = {self.segmentValues()[name] for _ID, name in segmentsOf(segmentationNode)}
+            values = exportValues(self, segmentationNode)
+            found = {values[name] for _ID, name in segmentsOf(segmentationNode)}
             row.labels = [c["name"] for c in self.classes if c["value"] in found]
             self.node.SetNodeReferenceID(f"caseSegmentation{number}", segmentationNode.GetID())
         self.node.SetNodeReferenceID(f"caseVolume{number}", volumeNode.GetID())
@@ -106,30 +111,6 @@ class CaseList:
         self.name = self.name or "scene"
         self._save()
         return row
-
-    def _addClasses(self, segmentationNode):
-        """One class for every segment name that belongs to none yet."""
-        new = {name: ID for ID, name in segmentsOf(segmentationNode) if name not in self.segmentValues()}
-        taken = {c["value"] for c in self.classes} | {self.ignoreValue}
-        free = [value for value in range(1, 256) if value not in taken | set(self.labelValues)]
-        if len(new) + len(self.classes) > MOST_CLASSES:
-            raise InputError(
-                _("{name} has too many segments: a model can have at most {most} classes.").format(
-                    name=segmentationNode.GetName(), most=MOST_CLASSES
-                ),
-                _("Give segments of the same kind the same name."),
-            )
-        for (name, ID), value in zip(new.items(), free):
-            segment = segmentationNode.GetSegmentation().GetSegment(ID)
-            self.classes.append(
-                {
-                    "name": name,
-                    "value": value,
-                    "colour": [round(255 * part) for part in segment.GetColor()],
-                    "terminology": terminologyOf(segment),
-                    "segments": [name],
-                }
-            )
 
     def nodesOf(self, row):
         """Volume and segmentation node of a case of the scene; None for a node that is gone."""
@@ -207,6 +188,18 @@ class CaseList:
         self.intensities[channel] = kind
         self._save()
 
+    def setIgnoreValue(self, value):
+        """Choose the value of voxels in label files that no loss and no metric counts."""
+        self.ignoreValue = value
+        self._save()
+
+    def setSlicesOnly(self, ids, isSo):
+        """Say of cases of the scene whether only the slices with a segment are annotated."""
+        for row in self.rows:
+            if row.id in ids and row.nodes is not None:
+                row.slicesOnly = isSo
+        self._save()
+
     def segmentValues(self):
         """Segment name -> voxel value in exported label files; a renamed class is known by both names."""
         names = {c["name"]: c["value"] for c in self.classes}
@@ -234,11 +227,12 @@ class CaseList:
             row.status = "\n".join(texts) if texts else (_("ready") if row.role != "ignored" else "")
         self._save()
 
-    def dataset(self, exported):
+    def dataset(self, exported, partly=()):
         """The data set for the engine.
 
         Args:
             exported: id -> (image path, label path or None) of the cases of the scene.
+            partly: ids of those that are annotated in parts only; they teach as unlabelled cases too.
 
         Raises:
             InputError: the cases contradict each other.
@@ -253,6 +247,9 @@ class CaseList:
                 images = [str(image)]
                 label = None if label is None else str(label)
             cases.append(Case(row.id, tuple(images), label, row.role))
+            if row.id in partly and row.role == "labelled":
+                (rest,) = unique_names([f"{row.id} rest"], [known.id for known in self.rows])
+                cases.append(Case(rest, tuple(images)))
         classes = [SegmentClass(c["name"], c["value"], tuple(c["colour"]), c.get("terminology")) for c in self.classes]
         if not classes:
             raise InputError(

@@ -21,6 +21,7 @@ class CaseRow:
         labels: names of the classes that its annotation holds.
         severity: worst finding of the check, one of ``SEVERITIES``.
         status: what the check says.
+        slicesOnly: whether only the slices with a segment are annotated; of a case of the scene.
     """
 
     id: str
@@ -33,6 +34,7 @@ class CaseRow:
     labels: list = field(default_factory=list)
     severity: str = ""
     status: str = ""
+    slicesOnly: bool = False
 
 
 def readCases(text):
@@ -80,7 +82,7 @@ def _rowOf(content):
     if not all(isinstance(number, int | float) for number in numbers) or row.severity not in SEVERITIES:
         raise ValueError("a case is damaged")
     _texts([] if row.label is None else [row.label])
-    if not isinstance(row.nodes, int | None):
+    if not isinstance(row.nodes, int | None) or not isinstance(row.slicesOnly, bool):
         raise ValueError("a case is damaged")
     Case(row.id, tuple(row.images), row.label if row.nodes is None else "in the scene", row.role)
     return row
