@@ -40,6 +40,9 @@ FUNCTIONS = {
     "load_model": "inference.model",
     "predict_volume": "inference.volume",
     "predict_files": "prediction.predict",
+    "rank_cases": "review.next_case",
+    "audit_dataset": "review.audit",
+    "write_report": "review.report",
     "evaluate_folder": "evaluation.evaluate",
 }
 """Name -> module of what every command of ``metassl`` does, for Python programs."""

@@ -19,7 +19,7 @@ from metassl.errors import DiskError, InputError, OutOfMemoryError
 from metassl.job import GROUPS, RENAMED, Job
 from volumes import label, write
 
-COMMANDS = ("sample", "prepare", "check", "train", "predict", "evaluate", "info")
+COMMANDS = ("sample", "prepare", "check", "train", "predict", "evaluate", "info", "rank", "audit", "report")
 HEAVY = ("torch", "monai", "skimage", "SimpleITK", "numpy")
 
 

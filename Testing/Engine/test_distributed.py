@@ -248,7 +248,9 @@ def weights_of(method):
 @pytest.mark.parametrize(("method", "loss"), [("cps", "metassl"), ("mean-teacher", "own"), ("fixmatch", "metassl")])
 def test_two_ranks_train_as_one_process_with_the_doubled_batch(method, loss, dataset, tmp_path):
     # pasted are crops of the same rank, so that without pasting only both see the same; small steps keep rounding small
-    settings = {"method": method, "loss": loss, "iterations": 3, "pasting": "off", "ramp": 0.0, "learning_rate": 1e-4}
+    # and two crops per rank, since the network rounds a single one otherwise
+    settings = {"method": method, "loss": loss, "iterations": 3, "pasting": "off", "warm_up": 0.0, "ramp": 0.0}
+    settings["learning_rate"] = 1e-4
     run = started_run(dataset, tmp_path / "ranks", **settings)
     first, second = on_ranks(2, trained, run.path)
     joint = trained(started_run(dataset, tmp_path / "one", batch_labelled=2, batch_unlabelled=2, **settings).path)
@@ -347,5 +349,5 @@ def test_torchrun_hands_bad_input_on(dataset, tmp_path):
     Dataset.load(dataset).with_roles({f"case{n}": "ignored" for n in (2, 3, 4)}).save(tmp_path / "dataset.json")
     process = torchrun("train", tmp_path / "dataset.json", "--out", tmp_path / "run", "--device", "cpu")
     _, errors = process.communicate(timeout=60)
-    assert errors.count("Error: cps needs unlabelled cases") == 1
+    assert errors.count("Error: mean-teacher needs unlabelled cases") == 1
     assert set(re.findall(r"exitcode +: (\d+)", errors)) == {"2"}

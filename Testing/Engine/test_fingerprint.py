@@ -41,6 +41,34 @@ def fingerprint_of(folder, arrays, spacings=((1, 1, 2), (1.2, 1, 2.5))):
     return Fingerprint.of(check_dataset(Dataset("d", ("image",), CLASSES, tuple(cases))).measured)
 
 
+def labelled(folder, name: str, *parts: tuple[int, int, int]) -> Case:
+    """A labelled case; a part is a class and where it begins and ends along i."""
+    label = np.zeros(SIZE, np.uint8)
+    for value, begin, end in parts:
+        label[5:9, 5:9, begin:end] = value
+    image, file = (
+        write(folder / f"{name}.nrrd", tissue(), (1, 1, 1)),
+        write(folder / f"{name}_l.nrrd", label, (1, 1, 1)),
+    )
+    return Case(name, (str(image),), str(file), "labelled")
+
+
+@pytest.mark.parametrize(
+    ("layouts", "connected"),
+    [
+        ([[(1, 2, 9)], [(1, 3, 9)], [(1, 2, 8)]], (1,)),
+        ([[(1, 2, 9)], [(1, 3, 9)], [(1, 2, 8), (1, 20, 24)]], ()),  # a second part in one case
+        ([[(1, 2, 9)], [(1, 3, 9)]], ()),  # too few cases to tell
+        ([[(1, 2, 9), (2, 20, 30)], [(1, 3, 9)], [(1, 2, 8), (2, 21, 30)]], (1,)),  # class 2 in two cases only
+    ],
+)
+def test_it_knows_the_classes_that_always_formed_one_part(tmp_path, layouts, connected):
+    cases = tuple(labelled(tmp_path, f"case{n}", *parts) for n, parts in enumerate(layouts))
+    classes = (SegmentClass("a", 1, (255, 0, 0)), SegmentClass("b", 2, (0, 255, 0)))
+    found = Fingerprint.of(check_dataset(Dataset("d", ("image",), classes, cases)).measured)
+    assert found.connected == connected and Fingerprint.from_dict(found.to_dict()) == found
+
+
 def volume(array, spacing=(1.1, 1, 2.2)):
     image = sitk.GetImageFromArray(array.astype(np.float32))
     image.SetSpacing(spacing)

@@ -1,16 +1,19 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from metassl.data.components import largest_components, largest_shares
 from metassl.data.dataset import SegmentClass
 from metassl.data.images import image_like, resample_onto
 from metassl.errors import OutOfMemoryError, Stopped
 from metassl.inference import volume as inference
 from metassl.inference.model import Model
-from metassl.inference.volume import _within_memory, largest_components, predict_labels, predict_volume
+from metassl.inference.volume import _within_memory, predict_labels, predict_volume
 from metassl.inference.windows import SLAB_PLANES, blend_windows, window_slices
+from metassl.planning.fingerprint import Fingerprint
 from metassl.planning.plan import Intensity, NetworkPlan, Plan
 from metassl.planning.resampling import to_grid
 from metassl.ssl.methods import METHODS, Method, Predictions, build_method
@@ -311,6 +314,24 @@ def test_keep_largest_leaves_the_regions_alone():
     assert (sitk.GetArrayFromImage(all_of_it.labelmap) > 0).sum() == box.sum() + 1
     assert (sitk.GetArrayFromImage(largest.labelmap) > 0).sum() == box.sum()
     assert (sitk.GetArrayFromImage(largest.regions) == sitk.GetArrayFromImage(all_of_it.regions)).all()
+
+
+def test_shares_of_the_largest_part():
+    label = np.zeros((3, 9, 9), np.uint8)
+    label[0, 0, :6] = 1
+    label[2, 8, :2] = 1
+    label[:, 4, 4] = 2
+    assert largest_shares(label) == {1: 0.75, 2: 1.0}
+
+
+@pytest.mark.parametrize(("keep_largest", "stray"), [(None, 0), (True, 0), (False, 1)])
+def test_classes_that_always_formed_one_part_are_reduced_to_it(keep_largest, stray):
+    image, box = volume()
+    array = sitk.GetArrayFromImage(image)
+    array[0, 0, 0] = 100
+    model = replace(model_of(), fingerprint=Fingerprint((), (), (), connected=(1,)))
+    found = predict_volume(model, [sitk.GetImageFromArray(array)], keep_largest=keep_largest)
+    assert (sitk.GetArrayFromImage(found.labelmap) > 0).sum() == box.sum() + stray
 
 
 def test_too_little_memory_everywhere_is_said(monkeypatch):

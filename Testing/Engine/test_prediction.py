@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -154,8 +155,13 @@ def test_a_file_that_cannot_be_written_ends_the_work_on_the_next_case(model_fold
     out = tmp_path / "out"
     (out / "b_regions.nii.gz").mkdir(parents=True)
     done = []
+
+    def progress(*counts):
+        done.append(counts)
+        time.sleep(0.1 * (counts[0] > 2))  # writing the second case fails while the third is segmented
+
     with pytest.raises(DiskError, match=r"Cannot write .*b_regions\.nii\.gz"):
-        predict_files(load_model(model_folder), sources, out, progress=lambda *p: done.append(p))
+        predict_files(load_model(model_folder), sources, out, progress=progress)
     assert done[-1][0] < 3  # the last case was given up
     assert {p.name for p in out.glob("*.json")} == {"a.json"}
     assert not list(out.glob("c_*")) and not list(out.glob(".partial*"))

@@ -2,9 +2,12 @@
 
 import numpy as np
 import SimpleITK as sitk
+from metassl.data.dataset import Case, Dataset, SegmentClass
 
 SIZE = (6, 7, 8)
 """Size (z, y, x) of the volumes unless told otherwise."""
+
+BALL, RIM, CORE = (SegmentClass(n, v, (v, 0, 0)) for n, v in (("ball", 1), ("rim", 2), ("core", 3)))
 
 
 def grey(seed=0, size=SIZE):
@@ -67,3 +70,25 @@ def write_dicom(folder, array, series="1.2.3", shift=0):
         writer.SetFileName(str(folder / f"{z:03d}.dcm"))
         writer.Execute(image)
     return folder
+
+
+def balls(folder, classes=(BALL,), labelled=2, unlabelled=2, hold_out=0):
+    """Write cases with a bright ball in noise, all with a label; with the class core its middle is brighter.
+
+    Returns the data set, also written as dataset.json: case0, case1 and so on, labelled, unlabelled, hold-out.
+    """
+    random, cases = np.random.default_rng(0), []
+    roles = ["labelled"] * labelled + ["unlabelled"] * unlabelled + ["hold-out"] * hold_out
+    for number, role in enumerate(roles):
+        grid = np.stack(np.meshgrid(*[np.arange(20)] * 3, indexing="ij"))
+        distance = ((grid - random.uniform(8, 12, (3, 1, 1, 1))) ** 2).sum(0) ** 0.5
+        annotation = (distance < 6).astype(np.uint8)
+        if CORE in classes:
+            annotation[distance < 3] = CORE.value
+        values = 80.0 * (annotation > 0) + 80.0 * (annotation == CORE.value) + random.normal(100, 20, annotation.shape)
+        image = write(folder / f"image{number}.nii.gz", values.astype(np.float32))
+        path = write(folder / f"label{number}.nii.gz", annotation)
+        cases.append(Case(f"case{number}", (str(image),), str(path), role))
+    dataset = Dataset("balls", ("MR",), classes, tuple(cases))
+    dataset.save(folder / "dataset.json")
+    return dataset

@@ -1,49 +1,42 @@
 """The commands: thin wrappers of the library's functions. torch is imported by the commands that need it only."""
 
 import argparse
-import os
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
 from .. import __version__
 from ..data.dataset import INTENSITIES, ROLES, Dataset
-from ..errors import InputError, MissingDependencyError, Stopped
+from ..errors import MissingDependencyError
 from ..events import Reporter
-from ..job import Job
-from .options import add_roles, add_setting, add_settings, job_given, settings_given, source_and_roles
+from .command import add_command
+from .options import add_roles, add_setting, source_and_roles
+from .review import add_audit, add_rank, add_report
 from .stopping import stoppable
-
-RESUMABLE = {"minutes", "iterations", "device", "threads"}
-"""Settings that a resumed run may change."""
+from .train import add_train
 
 
 def add_commands(commands) -> None:
     """Add every command to the sub-parsers."""
-    for add in (_add_sample, _add_prepare, _add_check, _add_train, _add_predict, _add_evaluate, _add_info):
+    for add in (
+        _add_sample,
+        _add_prepare,
+        _add_check,
+        add_train,
+        _add_predict,
+        add_rank,
+        add_audit,
+        add_report,
+        _add_evaluate,
+        _add_info,
+    ):
         add(commands)
-
-
-def _add_command(commands, run: Callable, help: str, *examples: str) -> argparse.ArgumentParser:
-    """A command, named after the function that runs it, with the option that all commands have."""
-    parser = commands.add_parser(
-        run.__name__.strip("_"),
-        help=help,
-        description=help[0].upper() + help[1:] + ".",
-        epilog="\n  metassl ".join(["example:", *examples]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(command=run)
-    text = "standard output: JSON events, one per line; a line or the end of standard input asks for a stop"
-    parser.add_argument("--events", action="store_true", help=text)
-    return parser
 
 
 def _add_sample(commands) -> None:
     help = "write a small synthetic data set to try everything on"
-    parser = _add_command(commands, _sample, help, "sample --out sample")
+    parser = add_command(commands, _sample, help, "sample --out sample")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="new folder")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same volumes (default 0)")
     for kind, count in (("labelled", 4), ("unlabelled", 16), ("test", 4)):
@@ -63,7 +56,7 @@ def _sample(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[
 def _add_prepare(commands) -> None:
     help = "make dataset.json from a folder of volumes"
     example = "prepare /data/heart --labelled heart_01 heart_02 --out dataset.json"
-    parser = _add_command(commands, _prepare, help, example)
+    parser = add_command(commands, _prepare, help, example)
     text = "folder of volumes or DICOM series in any layout of docs/data.md, or the list in it (dataset.json)"
     parser.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help=text)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the dataset.json to write")
@@ -94,7 +87,7 @@ def _prepare(args: argparse.Namespace, reporter: Reporter, should_stop: Callable
 
 def _add_check(commands) -> None:
     help = "report every problem of every case, and what to do about it"
-    parser = _add_command(commands, _check, help, "check dataset.json")
+    parser = add_command(commands, _check, help, "check dataset.json")
     parser.add_argument("dataset", type=Path, help="dataset.json")
 
 
@@ -108,74 +101,9 @@ def _check(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[
     reporter.event("done", excluded=report.excluded)
 
 
-def _add_train(commands) -> None:
-    help = "train a model on the labelled and unlabelled cases"
-    parser = _add_command(commands, _train, help, "train dataset.json --out run --minutes 10", "train --resume run")
-    parser.add_argument("dataset", type=Path, nargs="?", help="dataset.json")
-    parser.add_argument("--out", type=Path, metavar="RUN", help="new run folder")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="continue a run; a new budget may be given")
-    add_settings(parser)
-
-
-def _train(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> int:
-    """Train in this process, or in the processes that torchrun started."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-        return _train_as(True, args, reporter, should_stop)
-    from ..distributed import OtherRankFailed, process_group
-
-    try:
-        with process_group() as first:
-            reporter.events = reporter.events and first
-            return _train_as(first, args, reporter, should_stop)
-    except OtherRankFailed as error:
-        if first:
-            reporter.error(error)
-        return error.exit_code
-
-
-def _train_as(first: bool, args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> int:
-    """Train; only the first process prepares the run folder and holds it."""
-    from ..training.run_folder import RunFolder
-
-    run = RunFolder(args.resume or args.out or "")
-    new = _new_run(args) if first and not args.resume else ()
-    with run.held(new=bool(new)) if first else nullcontext():
-        if new:
-            run.create(*new)
-        elif first:
-            _resume_run(run, args)
-        from ..training.train import train
-
-        summary = train(run, reporter, should_stop)
-    reporter.event("done", **summary)
-    return Stopped.exit_code if summary["stopped"] else 0
-
-
-def _new_run(args: argparse.Namespace) -> tuple[Job, Dataset]:
-    if args.dataset is None or args.out is None:
-        raise InputError("metassl train needs dataset.json and --out RUN, or --resume RUN.")
-    return job_given(args), Dataset.load(args.dataset)
-
-
-def _resume_run(run, args: argparse.Namespace) -> None:
-    """Check that the run can be resumed as asked for; a new budget becomes the job's."""
-    if args.dataset is not None or args.out is not None:
-        raise InputError("--resume takes data and folder from the run.", "Give neither dataset.json nor --out with it.")
-    job, _ = run.load()
-    settings = settings_given(args)
-    if other := sorted(set(settings) - RESUMABLE):
-        raise InputError(
-            f"A resumed run keeps its settings; --{other[0].replace('_', '-')} cannot be changed.",
-            "Only --minutes or --iterations, --device and --threads may be given with --resume.",
-        )
-    if settings:
-        no_budget = {"minutes": None, "iterations": None} if {"minutes", "iterations"} & set(settings) else {}
-        replace(job, **{**no_budget, **settings}).save(run.job_file)
-
-
 def _add_predict(commands) -> None:
     help = "segment volumes: labelmap, regions, confidence and volumes in ml"
-    parser = _add_command(commands, _predict, help, "predict run/model image.nii.gz --out results")
+    parser = add_command(commands, _predict, help, "predict run/model image.nii.gz --out results")
     parser.add_argument("model", type=Path, help="model folder (or the run folder that holds it)")
     parser.add_argument("inputs", type=Path, nargs="+", help="image files, folders as for prepare, dataset.json")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where to write the results")
@@ -183,12 +111,13 @@ def _add_predict(commands) -> None:
     parser.add_argument("--roles", nargs="+", choices=ROLES, default=ROLES, metavar="ROLE", help=text)
     parser.add_argument("--no-regions", action="store_true", help="write no labelmap of the regions")
     parser.add_argument("--no-confidence", action="store_true", help="write no confidence volume")
-    text = "write confidence as float32 instead of in steps of 1/255; files of five times the size"
-    parser.add_argument("--exact-confidence", action="store_true", help=text)
+    parser.add_argument("--exact-confidence", action="store_true", help="confidence as float32, not in steps of 1/255")
     parser.add_argument("--overlap", type=float, default=0.5, metavar="X", help="overlap of windows (default 0.5)")
-    text = "average over mirrored views, along the axes that the model was trained with (train --mirror-axes); slower"
-    parser.add_argument("--mirror", action="store_true", help=text)
-    parser.add_argument("--keep-largest", action="store_true", help="keep only the largest part of each class")
+    parser.add_argument("--mirror", action="store_true", help="average over views mirrored as in training; slower")
+    parts = parser.add_mutually_exclusive_group()
+    text = "keep only the largest part of each class (default: of those that formed one part in all labelled cases)"
+    parts.add_argument("--keep-largest", dest="keep_largest", action="store_true", default=None, help=text)
+    parts.add_argument("--keep-all", dest="keep_largest", action="store_false", help="keep all parts of each class")
     add_setting(parser, "device", default="auto")
     add_setting(parser, "threads", default=0)
 
@@ -202,6 +131,8 @@ def _predict(args: argparse.Namespace, reporter: Reporter, should_stop: Callable
     device = choose_device(args.device, reporter.warning)
     model = load_model(args.model, device)
     reporter.info(f"Device: {describe_device(device)}")
+    if args.keep_largest is None and (names := ", ".join(c.name for c in model.one_part)):
+        reporter.info(f"Only the largest part is kept of {names}, as in all labelled cases (--keep-all: all parts).")
     results = predict_files(
         model,
         args.inputs,
@@ -223,7 +154,7 @@ def _predict(args: argparse.Namespace, reporter: Reporter, should_stop: Callable
 
 def _add_evaluate(commands) -> None:
     help = "compare predictions with labels: Dice, HD95, ASSD, volume difference"
-    parser = _add_command(commands, _evaluate, help, "evaluate results dataset.json --out metrics")
+    parser = add_command(commands, _evaluate, help, "evaluate results dataset.json --out metrics")
     parser.add_argument("predictions", type=Path, help="folder of predicted labelmaps")
     parser.add_argument("labels", type=Path, help="folder of label files, folder as for prepare, or dataset.json")
     parser.add_argument("--out", type=Path, metavar="DIR", help="for metrics.csv and .json (default: predictions)")
@@ -240,7 +171,7 @@ def _evaluate(args: argparse.Namespace, reporter: Reporter, should_stop: Callabl
 
 
 def _add_info(commands) -> None:
-    _add_command(commands, _info, "show the installed versions and the device that would be used", "info")
+    add_command(commands, _info, "show the installed versions and the device that would be used", "info")
 
 
 def _info(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:

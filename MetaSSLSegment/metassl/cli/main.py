@@ -113,5 +113,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"metassl {__version__}")
     parser.set_defaults(command=None)
-    add_commands(parser.add_subparsers(title="commands", metavar="COMMAND"))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    add_commands(commands)
     return parser

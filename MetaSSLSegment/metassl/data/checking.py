@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError, OutOfMemoryError, is_out_of_memory
 from .alignment import acquisition_alignment, aligned_header
+from .components import largest_shares
 from .dataset import IGNORE, Case, Dataset
 from .facts import ChannelFacts, channel_facts, guesses
 from .images import VolumeHeader, oriented_header
@@ -21,6 +22,8 @@ from .pool import map_cases, voxels_on_disk
 from .reading import read_images
 from .rules import REMEDIES, UnusableCase
 
+ONE_PART = 0.99
+"""Share of a class in its largest part from which it is taken for one; single stray voxels do not matter."""
 MANY_VOXELS = 200_000_000
 """Larger volumes are warned of."""
 SPACING_RATIO = 2.0
@@ -125,6 +128,7 @@ class Measured:
         header: size and spacing along the anatomical axes, (k, j, i).
         digest: of the voxels.
         classes: network classes in its label; None when it has no label or the label is not used.
+        connected: those of them that form one part.
         channels: facts about the intensities of every channel.
     """
 
@@ -135,6 +139,7 @@ class Measured:
     digest: bytes
     classes: frozenset[int] | None
     channels: tuple[ChannelFacts, ...]
+    connected: frozenset[int] = frozenset()
 
 
 def check_dataset(
@@ -186,11 +191,13 @@ def _check_case(case: Case, dataset: Dataset, kept: KeptVolumes | None) -> tuple
         message = f"The volume is very large ({size} voxels); preparing and segmenting it takes long and much memory."
         problems.append(Problem(case.id, "warning", "large", message, "Crop it to the region of interest."))
     classes: frozenset[int] | None = None
+    connected: frozenset[int] = frozenset()
     label = None
     if case.role in ("labelled", "hold-out"):
         label, label_fixes = read_label_with_fixes(case.label, dataset, images[0])
         fixes += label_fixes
         classes = frozenset(distinct_values(label)) - {0, IGNORE}
+        connected = frozenset(k for k, share in largest_shares(label).items() if k in classes and share >= ONE_PART)
         if not classes:
             message = f"The label {case.label} is empty: everything is background."
             remedy = "If the case is not annotated yet, make it unlabelled; otherwise it teaches background only."
@@ -201,7 +208,7 @@ def _check_case(case: Case, dataset: Dataset, kept: KeptVolumes | None) -> tuple
     facts = channel_facts(case, dataset, images, label if case.role == "labelled" else None)
     if kept is not None:
         kept.put(case, images, label)
-    return problems, Measured(case, size, spacing, header, _digest(images), classes, facts)
+    return problems, Measured(case, size, spacing, header, _digest(images), classes, facts, connected)
 
 
 def _digest(images: list[sitk.Image]) -> bytes:

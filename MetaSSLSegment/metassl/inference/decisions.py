@@ -25,8 +25,8 @@ def decide_voxels(
         confidence: whether to give it.
 
     Returns:
-        On the CPU, (k, j, i): "label" uint8 class indices; "confidence" float32 in 0-1, when wanted; "region" uint8,
-        when there are thresholds.
+        On the CPU, (k, j, i): "label" uint8 class indices; "confidence" float32 in 0-1, when wanted; when there are
+        thresholds "region" uint8, and "other" uint8 class indices: what the prediction says that contradicts the label.
     """
     found = {}
     if thresholds is None:
@@ -39,6 +39,7 @@ def decide_voxels(
         (other, _), seen, *mean = _highest(classes)
         label, certainty = mean[0] if mean else seen
         found["region"] = region_map(seen[0], other, seen[1], thresholds).cpu()
+        found["other"] = torch.where(label == other, seen[0], other).cpu()
     found["label"] = label.cpu()
     if confidence:
         found["confidence"] = certainty.cpu()

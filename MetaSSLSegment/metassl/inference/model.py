@@ -55,6 +55,8 @@ class Model:
         thresholds: (classes with background,) confidence thresholds of the reference prediction.
         metadata: all of metadata.json.
         fingerprint: of the data that it learnt from; None in older models.
+        hold_out_agreement: of each of its hold-out cases, mean Dice (0-1) between the two predictions; see
+            ``review.agreement``.
     """
 
     name: str
@@ -67,6 +69,12 @@ class Model:
     thresholds: Tensor
     metadata: dict[str, Any]
     fingerprint: Fingerprint | None = None
+    hold_out_agreement: tuple[float, ...] = ()
+
+    @property
+    def one_part(self) -> tuple[SegmentClass, ...]:
+        """The classes that formed one part in all labelled cases, so that only the largest part is kept of them."""
+        return tuple(self.classes[k - 1] for k in self.fingerprint.connected) if self.fingerprint else ()
 
     @property
     def device(self) -> torch.device:
@@ -208,12 +216,13 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
     thresholds = torch.tensor(fields.take("thresholds", items, number, 0, 1))
     channels = fields.take("channels", items, text)
     fingerprint = fields.optional("fingerprint", Fingerprint.from_dict)
+    agreement = fields.optional("hold_out_agreement", items, number, 0, 1) or ()
     mirror_axes = fields.take("mirror_axes", items, text, tuple(MIRROR_AXES))
     precision = fields.take("precision", text, PRECISIONS)
     counts = (plan.network.in_channels, plan.network.out_channels, plan.network.out_channels)
     distinct = len({c.value for c in classes}) == len(classes)
-    described = len(channels if fingerprint is None else fingerprint.channels)
-    if (len(channels), len(classes) + 1, len(thresholds)) != counts or described != len(channels) or not distinct:
+    described = fingerprint is None or fingerprint.fits(len(channels), len(classes))
+    if (len(channels), len(classes) + 1, len(thresholds)) != counts or not described or not distinct:
         raise InputError(
             f"{source} contradicts itself: classes, channels and network do not fit.", "Copy the model again."
         )
@@ -234,4 +243,5 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
         ) from error
     move_to_device(method, torch.device(device)).eval()
     name = visible(str(metadata.get("name", folder.name)))[:200]
-    return Model(name, method, plan, precision, mirror_axes, classes, channels, thresholds, metadata, fingerprint)
+    parts = (name, method, plan, precision, mirror_axes, classes, channels, thresholds, metadata, fingerprint)
+    return Model(*parts, agreement)

@@ -1,6 +1,6 @@
 """From a volume to labels, regions and confidence in the volume's own geometry."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, combinations
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..crops.augmentation import MIRROR_AXES
+from ..data.components import largest_components
 from ..data.images import image_like, resample_onto
 from ..devices import autocast, inference_precision
 from ..errors import Stopped, enough_memory, is_out_of_memory
@@ -32,11 +33,14 @@ class VolumePrediction:
         labelmap: uint8, the classes' values.
         regions: uint8, 1 UC, 2 US, 3 DC, 4 DS (``regions.REGIONS``), or None.
         confidence: float32, probability of the predicted class, 0-1, or None.
+        other: uint8, the classes' values as the other prediction has them; the labelmap's but for discrepant voxels.
+            Made with the regions, else None.
     """
 
     labelmap: sitk.Image
     regions: sitk.Image | None
     confidence: sitk.Image | None
+    other: sitk.Image | None = None
 
 
 def predict_volume(
@@ -47,7 +51,7 @@ def predict_volume(
     confidence: bool = True,
     overlap: float = 0.5,
     mirror: bool = False,
-    keep_largest: bool = False,
+    keep_largest: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     warn: Callable[[str], None] | None = None,
@@ -66,7 +70,8 @@ def predict_volume(
         regions, confidence: which of these to make.
         overlap: of neighbouring windows, 0 to below 1.
         mirror: average over mirrored views of every window, along the axes that the model was trained with.
-        keep_largest: keep only the largest connected component of every class.
+        keep_largest: keep only the largest connected component of every class; None: of the classes that formed one
+            part in all labelled cases.
         progress: called with finished and all windows.
         should_stop: asked after every window.
         warn: called with a sentence when memory runs short.
@@ -92,12 +97,16 @@ def predict_volume(
             return _joined(chain.from_iterable(_decided(slab, decide) for slab in slabs), size[0])
 
         found = _within_memory(compute, model, warn)
-        if keep_largest:
-            found["label"] = torch.from_numpy(largest_components(found["label"].numpy()))
+        if reduced := _one_part(model, keep_largest):
+            kept = torch.from_numpy(largest_components(found["label"].numpy(), reduced))
+            if "other" in found:  # what is removed is no contradiction
+                found["other"][kept != found["label"]] = 0
+            found["label"] = kept
         values = np.array([0, *(c.value for c in model.classes)], np.uint8)
-        found["label"] = torch.from_numpy(values[found["label"].numpy()])
+        for name in found.keys() & {"label", "other"}:
+            found[name] = torch.from_numpy(values[found[name].numpy()])
         made = {name: _reordered(found.pop(name).numpy(), oriented, images[0]) for name in tuple(found)}
-    return VolumePrediction(made["label"], made.get("region"), made.get("confidence"))
+    return VolumePrediction(made["label"], made.get("region"), made.get("confidence"), made.get("other"))
 
 
 def predict_labels(
@@ -204,23 +213,15 @@ def _within_memory(
         move_to_device(model.method, device)
 
 
+def _one_part(model: Model, keep_largest: bool | None) -> Collection[int]:
+    """The classes of which only the largest part is kept."""
+    if keep_largest is None:
+        return model.fingerprint.connected if model.fingerprint else ()
+    return range(1, len(model.classes) + 1) if keep_largest else ()
+
+
 def _reordered(array: np.ndarray, grid: sitk.Image, target: sitk.Image) -> sitk.Image:
     """The array (k, j, i) of a grid as an image with the geometry of a target that has the same voxels."""
     if grid.GetSize() == target.GetSize() and grid.GetDirection() == target.GetDirection():
         return image_like(array, target)
     return resample_onto(image_like(array, grid), target, sitk.sitkNearestNeighbor)
-
-
-def largest_components(label: np.ndarray) -> np.ndarray:
-    """Every class reduced to its largest component of voxels that touch, corners included; the rest is background."""
-    result = np.zeros_like(label)
-    shapes = sitk.LabelShapeStatisticsImageFilter()
-    shapes.ComputePerimeterOff()
-    shapes.Execute(sitk.GetImageFromArray(label))
-    for k in shapes.GetLabels():
-        start, size = np.array(shapes.GetBoundingBox(k)).reshape(2, 3)
-        box = tuple(slice(a, a + n) for a, n in zip(start[::-1], size[::-1]))
-        components = sitk.ConnectedComponent(sitk.GetImageFromArray((label[box] == k).astype(np.uint8)), True)
-        by_size = sitk.RelabelComponent(components, sortByObjectSize=True)
-        result[box][sitk.GetArrayViewFromImage(by_size) == 1] = k
-    return result

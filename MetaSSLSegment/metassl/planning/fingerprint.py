@@ -9,9 +9,10 @@ import SimpleITK as sitk
 
 from ..data.alignment import Alignment, aligned_header
 from ..data.checking import Measured
+from ..data.dataset import MOST_CLASSES
 from ..data.facts import PERCENTILES, SAMPLED, looks_like_ct
 from ..data.images import oriented_header
-from ..validation import HUGE, Fields, items, number, triple
+from ..validation import HUGE, Fields, items, number, triple, whole
 from .plan import LARGEST_VALUE, Intensity
 
 COARSER, FINER = 2.0, 5.0
@@ -20,6 +21,10 @@ LARGER = 3.0
 """So are volumes that are so many times as large or as small along an axis."""
 NARROW = 0.1
 """So are CT volumes whose intensities span less than this share of the window."""
+
+
+LEAST_CASES = 3
+"""Fewer labelled cases do not tell that a class always forms one part."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,13 @@ class Fingerprint:
         spacing: smallest and largest, (2, 3) mm.
         extent: of the volumes, smallest and largest, (2, 3) mm.
         channels: one per image channel.
+        connected: network classes that formed one part in every labelled case that has them, at least ``LEAST_CASES``.
     """
 
     spacing: tuple[tuple[float, ...], ...]
     extent: tuple[tuple[float, ...], ...]
     channels: tuple[ChannelFingerprint, ...]
+    connected: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, measured: Sequence[Measured], alignment: Alignment | None = None) -> "Fingerprint":
@@ -61,7 +68,11 @@ class Fingerprint:
             values = np.array([fact.percentiles for fact in facts])
             like_ct = float(np.mean([fact.like_ct for fact in facts]))
             channels.append(ChannelFingerprint(*_range(values), like_ct))
-        return cls(_range(spacings), _range(extents), tuple(channels))
+        return cls(_range(spacings), _range(extents), tuple(channels), _connected(measured))
+
+    def fits(self, channels: int, classes: int) -> bool:
+        """Whether it can be that of a model with so many image channels and foreground classes."""
+        return len(self.channels) == channels and max(self.connected, default=0) <= classes
 
     def to_dict(self) -> dict[str, Any]:
         """The fingerprint as JSON-ready dictionary."""
@@ -76,7 +87,18 @@ class Fingerprint:
         """
         fields = Fields(content, name)
         spacing, extent = (fields.take(key, _range_of_triples) for key in ("spacing", "extent"))
-        return cls(spacing, extent, fields.take("channels", items, _channel))
+        connected = fields.optional("connected", items, whole, 1, MOST_CLASSES) or ()
+        return cls(spacing, extent, fields.take("channels", items, _channel), connected)
+
+
+def _connected(measured: Sequence[Measured]) -> tuple[int, ...]:
+    labelled = [m for m in measured if m.classes is not None and m.case.role == "labelled"]
+    found = []
+    for k in sorted(frozenset().union(*(m.classes for m in labelled))):
+        having = [m for m in labelled if k in m.classes]
+        if len(having) >= LEAST_CASES and all(k in m.connected for m in having):
+            found.append(k)
+    return tuple(found)
 
 
 def _range_of_triples(value: Any, name: str) -> tuple[tuple[float, float, float], ...]:

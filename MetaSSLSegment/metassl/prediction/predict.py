@@ -16,6 +16,8 @@ from ..files import write_json
 from ..inference.model import Model
 from ..inference.volume import VolumePrediction, predict_volume
 from ..planning.fingerprint import unusual
+from ..review.agreement import agreement_of
+from ..review.places import places_of_prediction
 from .cases import find_cases
 from .measures import measure_prediction
 from .writing import KINDS, BackgroundWriter, result_path, write_volumes
@@ -30,7 +32,7 @@ def predict_files(
     confidence: bool = True,
     overlap: float = 0.5,
     mirror: bool = False,
-    keep_largest: bool = False,
+    keep_largest: bool | None = None,
     exact_confidence: bool = False,
     roles: Sequence[str] = ROLES,
     progress: Callable[[float, float, str], None] | None = None,
@@ -40,8 +42,8 @@ def predict_files(
     """Segment every case of the inputs.
 
     For each case ``NAME_seg.nii.gz``, ``NAME_regions.nii.gz``, ``NAME_confidence.nii.gz`` in the input's geometry and
-    ``NAME.json``; for all together ``summary.json``. Existing files are replaced. A case is written while the next one
-    is segmented.
+    ``NAME.json`` with volumes and, when regions and confidence are made, agreement and the places to look at;
+    for all together ``summary.json``. Existing files are replaced. A case is written while the next one is segmented.
 
     Args:
         model: a loaded model.
@@ -96,6 +98,9 @@ def predict_files(
     def write(case: Case, prediction: VolumePrediction, begin: float) -> None:
         write_volumes(prediction, out, case.id, exact_confidence)
         numbers = measure_prediction(model, prediction)
+        if prediction.regions is not None and prediction.confidence is not None:
+            numbers["agreement"] = agreement_of(model, prediction)
+            numbers["places"] = [place.to_dict() for place in places_of_prediction(prediction, model.classes)]
         seconds = round(time.monotonic() - begin, 2)
         result = {"case": case.id, "images": list(case.images), "seconds": seconds, **numbers}
         write_json(out / f"{case.id}.json", {"model": model.name, **result})

@@ -16,6 +16,10 @@ class Budget:
 
     Seconds are what a person waits once training has begun: waiting for data, checkpoints and hold-out cases count.
 
+    Args:
+        job: says how much there is.
+        warm_start: whether the networks know all classes from the beginning: the unlabelled loss then needs no rise.
+
     Attributes:
         iteration: finished steps.
         seconds: so far, as of the last ``look``.
@@ -23,8 +27,9 @@ class Budget:
         reserve: seconds that saving the model and measuring hold-out cases will take at the end.
     """
 
-    def __init__(self, job: Job):
+    def __init__(self, job: Job, warm_start: bool = False):
         self.job = job
+        self.warm_start = warm_start
         self.iteration = 0
         self.seconds = 0.0
         self.megavoxels = 0.0
@@ -74,5 +79,5 @@ class Budget:
         return math.exp(-5 * (1 - rise) ** 2)
 
     def consistency(self) -> float:
-        """Weight of the unlabelled loss, lambda(t) = lambda_max ramp(t)."""
-        return self.job.consistency * self.ramp()
+        """Weight of the unlabelled loss, lambda(t) = lambda_max ramp(t); from a warm start lambda_max."""
+        return self.job.consistency * (1.0 if self.warm_start else self.ramp())

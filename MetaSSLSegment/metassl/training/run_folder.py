@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..data.dataset import Dataset
 from ..errors import InputError
@@ -11,6 +12,9 @@ from ..job import Job
 from ..planning.fingerprint import Fingerprint
 from ..planning.plan import Plan
 from .run_lock import run_lock
+
+if TYPE_CHECKING:  # it needs torch, for which a command that only looks at a run need not wait
+    from .warm_start import WarmStart
 
 
 class RunFolder:
@@ -30,6 +34,7 @@ class RunFolder:
         self.log_file = self.path / "log.txt"
         self.checkpoint_file = self.path / "checkpoint.pt"
         self.earlier_checkpoint_file = self.path / "checkpoint-before.pt"
+        self.start_file = self.path / "start.pt"
         self.lock_file = self.path / ".lock"
         self.cache = self.path / "cache"
         self.model = self.path / "model"
@@ -59,16 +64,24 @@ class RunFolder:
             finally:
                 self._held = False
 
-    def create(self, job: Job, dataset: Dataset) -> None:
+    def create(self, job: Job, dataset: Dataset, start: "WarmStart | None" = None) -> None:
         """Start a new run. job.json is written last: where it exists, the run can be resumed.
 
         The folder may hold dataset.json and the volumes that a program exported for it, in ``cases``.
+
+        Args:
+            job, dataset: settings and cases.
+            start: what the training begins with; None: random weights.
 
         Raises:
             InputError: the folder holds a run already, or other files.
         """
         self._require_new()
         dataset.save(self.dataset_file)
+        if start is None:
+            self.start_file.unlink(missing_ok=True)  # left by a start that was cut off
+        else:
+            start.save(self.start_file)
         job.save(self.job_file)
 
     def load(self) -> tuple[Job, Dataset]:
@@ -108,7 +121,7 @@ class RunFolder:
                 f"{self.path} holds a training run already.",
                 f"Continue it with: metassl train --resume {self.path}\nor choose another folder with --out.",
             )
-        ours = {self.dataset_file.name, "cases", self.lock_file.name}
+        ours = {self.dataset_file.name, "cases", self.start_file.name, self.lock_file.name}
         others = {p.name for p in self.path.iterdir()} - ours if self.path.exists() else set()
         if any(not name.startswith(PARTIAL) for name in others):
             raise InputError(f"{self.path} is not empty and not a training run.", "Choose another folder with --out.")

@@ -28,6 +28,7 @@ from ..planning.planner import describe_plan, make_plan
 from .fitting import Fit
 from .run_folder import RunFolder
 from .trainer import Trainer
+from .warm_start import WarmStart
 
 
 def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def prepare_data(
         report = usable_cases(dataset, job, reporter, should_stop, kept)
         dataset = report.usable_dataset()
         dataset.save(run.dataset_file)
-        plan = fitted_plan(dataset, job, device, report.measured, reporter)
+        plan = started_plan(run, dataset, reporter) or fitted_plan(dataset, job, device, report.measured, reporter)
         run.save_fingerprint(Fingerprint.of([m for m in report.measured if m.case.role != "hold-out"], plan.alignment))
         plan.save(run.plan_file)
         headers = {m.case.id: m.header for m in report.measured}
@@ -103,6 +104,20 @@ def prepare_data(
         warn=reporter.warning,
     )
     return dataset, plan, cases
+
+
+def started_plan(run: RunFolder, dataset: Dataset, reporter: Reporter) -> Plan | None:
+    """The plan of the model that the run starts from, None without one; says where it starts."""
+    start = WarmStart.load(run.start_file)
+    if start is None:
+        return None
+    new = start.new_classes(dataset.classes)
+    reporter.info(
+        f"Starting from the model {start.parent['path']}, trained on {start.parent['name']} for "
+        f"{start.parent['iterations']} steps" + (f"; new: {', '.join(new)}" if new else "")
+    )
+    reporter.info(describe_plan(start.plan))
+    return start.plan
 
 
 def fitted_plan(

@@ -35,6 +35,7 @@ from .hold_out import MOST_SHARE, HoldOut
 from .objective import Objective
 from .reports import Reports
 from .run_folder import RunFolder
+from .warm_start import WarmStart
 
 CHECKPOINT_SECONDS = 60
 PATIENCE = 0.5
@@ -66,6 +67,9 @@ class Trainer:
         torch.manual_seed(job.seed)
         self.method = move_to_device(build_method(job.method, plan.network, job.ema_decay), device)
         self.objective = Objective(job, plan, len(self.cases["labelled"])).to(device)
+        self.start = WarmStart.load(run.start_file)
+        if self.start:
+            self.start.give(self.method, self.objective.heterogeneous.thresholds, dataset.classes)
         self.optimizer = torch.optim.AdamW(
             self.method.trained_parameters(),
             lr=job.learning_rate,
@@ -84,7 +88,7 @@ class Trainer:
             rank(),
             world_size(),
         )
-        self.budget = Budget(job)
+        self.budget = Budget(job, bool(self.start) and not self.start.new_classes(dataset.classes))
         self.reports = Reports(reporter, job, self.budget, self.cases)
         self.hold_out = HoldOut(self.cases["hold-out"], dataset.classes, reporter)
         self.diverged = 0
@@ -285,6 +289,7 @@ class Trainer:
         """Where the model comes from."""
         return {
             "complete": complete,
+            "parent": self.start.parent if self.start else None,
             "iterations": self.budget.iteration,
             "training_seconds": round(self.budget.seconds, 1),
             "ranks": world_size(),

@@ -1,0 +1,93 @@
+"""The commands that say what to look at, what to annotate next and which annotations to doubt."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from ..data.dataset import Dataset
+from ..events import Reporter
+from .command import add_command, watch
+from .options import add_setting
+
+
+def add_rank(commands) -> None:
+    help = "put the unlabelled cases in the order in which to annotate them"
+    parser = add_command(
+        commands, _rank, help, "rank run/model dataset.json --out ranking.csv", "rank dataset.json (before any model)"
+    )
+    parser.add_argument("model", type=Path, nargs="?", help="model (or run) folder; without it: typical cases first")
+    parser.add_argument("dataset", type=Path, help="dataset.json; its labelled cases count as annotated")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the order with all figures: .json or .csv")
+    _add_machine(parser)
+
+
+def _rank(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    from ..review.next_case import rank_cases, ranking_table, require_ending, write_ranking
+
+    if args.out is not None:
+        require_ending(args.out)
+    dataset = Dataset.load(args.dataset)
+    model = None if args.model is None else _model(args, reporter)
+    ranking = rank_cases(dataset, model, watch(reporter, "ranking", should_stop))
+    if args.out is not None:
+        write_ranking(ranking, args.out)
+        reporter.info(f"Wrote {args.out}")
+    reporter.result(ranking_table(ranking))
+    reporter.event("done", **ranking)
+
+
+def add_audit(commands) -> None:
+    help = "compare the annotations with what a model predicts: which ones, and where, deserve a look"
+    parser = add_command(commands, _audit, help, "audit run/model dataset.json --out audit")
+    parser.add_argument("model", type=Path, help="model folder (or the run folder that holds it)")
+    parser.add_argument("dataset", type=Path, help="dataset.json; its labelled and hold-out cases are looked at")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for audit.json and NAME_doubt.nii.gz")
+    _add_machine(parser)
+
+
+def _audit(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    from ..review.audit import audit_dataset, audit_table
+
+    dataset = Dataset.load(args.dataset)
+    model, following = _model(args, reporter), watch(reporter, "auditing", should_stop)
+    audit = audit_dataset(model, dataset, args.out, watch=following)
+    reporter.result(audit_table(audit))
+    reporter.info(f"Wrote {args.out}")
+    reporter.event("done", out=str(args.out), **audit)
+
+
+def add_report(commands) -> None:
+    help = "write all of a run into one HTML file: data, curves, cases with pictures, places to look at"
+    parser = add_command(commands, _report, help, "report run", "report run --out heart.html")
+    parser.add_argument("run", type=Path, help="run folder")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: RUN/report.html)")
+    _add_machine(parser)
+
+
+def _report(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    from ..review.report import write_report
+
+    out = args.out or args.run / "report.html"
+    write_report(args.run, out, _device(args, reporter), watch(reporter, "reporting", should_stop))
+    reporter.info(f"Wrote {out}")
+    reporter.event("done", out=str(out))
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    add_setting(parser, "device", default="auto")
+    add_setting(parser, "threads", default=0)
+
+
+def _device(args: argparse.Namespace, reporter: Reporter):
+    """The device that was asked for; sets the number of threads."""
+    from ..devices import choose_device, limit_threads
+
+    limit_threads(args.threads)
+    return choose_device(args.device, reporter.warning)
+
+
+def _model(args: argparse.Namespace, reporter: Reporter):
+    """The model that was named, on the device that was asked for."""
+    from ..inference.model import load_model
+
+    return load_model(args.model, _device(args, reporter))

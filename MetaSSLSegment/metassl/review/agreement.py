@@ -1,0 +1,82 @@
+"""How far the two predictions of a case agree, and on how many hold-out cases they agree less.
+
+Agreement orders cases; it is no estimate of their Dice, see docs/benchmarks.md.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..data.dataset import Dataset, SegmentClass
+from ..files import read_json, write_json
+from ..inference.model import METADATA, Model
+from ..inference.volume import VolumePrediction
+from .cases import UNWATCHED, Watch, predict_cases
+
+VALUES = 256
+
+
+def class_agreement(prediction: VolumePrediction, classes: Sequence[SegmentClass]) -> dict[str, float | None]:
+    """Class name -> Dice of the class between the two predictions, 0-1; None where neither has it.
+
+    Args:
+        prediction: with regions.
+        classes: of the model.
+    """
+    mine, theirs, both = np.zeros((3, VALUES), np.int64)
+    images = prediction.labelmap, prediction.other
+    for label, other in zip(*(sitk.GetArrayViewFromImage(image) for image in images)):  # planes: large volumes fit, too
+        mine += np.bincount(label.ravel(), minlength=VALUES)
+        theirs += np.bincount(other.ravel(), minlength=VALUES)
+        both += np.bincount(label[label == other], minlength=VALUES)
+    total = mine + theirs
+    return {c.name: float(2 * both[c.value] / total[c.value]) if total[c.value] else None for c in classes}
+
+
+def agreement_of(model: Model, prediction: VolumePrediction) -> dict[str, Any]:
+    """How far the two predictions of a case agree.
+
+    Args:
+        model: that made them.
+        prediction: with regions.
+
+    Returns:
+        JSON-ready: "mean" over the classes that were found, None without any; "classes", see ``class_agreement``;
+        "hold_out_cases", number of hold-out cases that the model was trained with; "agree_less", on how many of them
+        the predictions agree less than here, None without a mean or such cases.
+    """
+    classes = class_agreement(prediction, model.classes)
+    mean, known = _mean(classes), model.hold_out_agreement
+    return {
+        "mean": mean,
+        "classes": {name: value if value is None else round(value, 4) for name, value in classes.items()},
+        "hold_out_cases": len(known),
+        "agree_less": sum(other < mean for other in known) if known and mean is not None else None,
+    }
+
+
+def keep_agreement(folder: Path | str, model: Model, dataset: Dataset, watch: Watch = UNWATCHED) -> None:
+    """Measure the mean agreement on the hold-out cases, and keep it in the model folder.
+
+    Args:
+        folder: the model folder.
+        model: loaded from it.
+        dataset: that it was trained on.
+        watch: follows.
+
+    Raises:
+        Stopped, OutOfMemoryError, DiskError: as they say.
+    """
+    found = predict_cases(model, dataset.with_role("hold-out"), watch, [])
+    means = [_mean(class_agreement(prediction, model.classes)) for _, _, prediction in found]
+    metadata = read_json(Path(folder) / METADATA)
+    metadata["metassl"]["hold_out_agreement"] = sorted(mean for mean in means if mean is not None)
+    write_json(Path(folder) / METADATA, metadata)
+
+
+def _mean(classes: dict[str, float | None]) -> float | None:
+    known = [value for value in classes.values() if value is not None]
+    return round(float(np.mean(known)), 4) if known else None

@@ -1,0 +1,144 @@
+"""What a prediction says of itself, without a reference: does it hold?
+
+    python Testing/Benchmarks/agreement.py RUN ... [--table docs/benchmarks.md]
+
+A RUN was trained already; the cases of its data set that it left out (role ignored), with labels, are segmented.
+Measured is, class by class, how far the agreement of the two predictions, and the Dice that their confidence promises,
+put the cases into the order of their true Dice (Spearman), and how many of the wrong voxels lie near the places to look
+at. ``accuracy.py`` leaves such runs.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from metassl.data.dataset import Dataset
+from metassl.data.images import read_image
+from metassl.data.overlap import dice_per_class
+from metassl.inference.model import Model, load_model
+from metassl.inference.volume import VolumePrediction
+from metassl.review.agreement import class_agreement
+from metassl.review.cases import Watch, predict_cases
+from metassl.review.places import places_of_prediction
+from report import machine, put_between_marks
+from skimage.morphology import dilation
+
+NEAR = 2.0
+"""A wrong voxel is near a place that is within so many mm."""
+PLACES = (5, 10, 20)
+MARK = "<!-- agreement table -->"
+
+
+def spearman(a: list[float], b: list[float]) -> float:
+    """Rank correlation; equal values share their ranks."""
+
+    def ranks(values: list[float]) -> np.ndarray:
+        _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+        return (np.cumsum(counts) - (counts - 1) / 2)[where]
+
+    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+
+
+def soft_dice(prediction: VolumePrediction, value: int) -> float:
+    """The Dice that a class has if every voxel is right as often as its confidence says."""
+    images = prediction.labelmap, prediction.other, prediction.confidence
+    label, other, confidence = (sitk.GetArrayViewFromImage(image) for image in images)
+    mine, doubt = label == value, 1 - np.nan_to_num(confidence)
+    right = mine.sum() - doubt[mine].sum()
+    missed = doubt[(other == value) & ~mine].sum()
+    unassigned = doubt[(label == 0) & (other == 0)].sum() * mine.sum() / max((label > 0).sum(), 1)
+    return float(2 * right / max(mine.sum() + right + missed + unassigned, 1))
+
+
+def share_near(points: np.ndarray, wrong: np.ndarray) -> float:
+    """Share of the wrong voxels (n, 3; mm) that are within ``NEAR`` of one of the points (m, 3; mm)."""
+    if not len(points) or not len(wrong):
+        return 0.0
+    apart = np.linalg.norm(wrong[:, None] - points[None], axis=2)
+    return float((apart.min(1) <= NEAR).mean())
+
+
+def positions(grid: sitk.Image, index: np.ndarray) -> np.ndarray:
+    """(n, 3) mm of voxels (n, 3; k, j, i)."""
+    return np.array([grid.TransformIndexToPhysicalPoint([int(n) for n in row[::-1]]) for row in index]).reshape(-1, 3)
+
+
+def near_places(
+    model: Model, prediction: VolumePrediction, truth: np.ndarray, generator: np.random.Generator
+) -> np.ndarray:
+    """(2, 3) share of wrong voxels near the first ``PLACES``: of ours, and of random voxels of the border."""
+    predicted = prediction.labelmap
+    label = sitk.GetArrayViewFromImage(predicted)
+    wrong = positions(predicted, np.argwhere(label != truth))
+    places = [place.position for place in places_of_prediction(prediction, model.classes)]
+    ours = np.array(places).reshape(-1, 3) * (-1, -1, 1)
+    border = np.argwhere(dilation(label, np.ones((3, 3, 3))) != label)
+    chosen = positions(predicted, border[generator.permutation(len(border))[: max(PLACES)]])
+    return np.array([[share_near(points[:n], wrong) for n in PLACES] for points in (ours, chosen)])
+
+
+def figures(run: Path) -> dict:
+    """What the predictions of the left out cases say against their labels."""
+    model, dataset = load_model(run), Dataset.load(run / "dataset.json")
+    rows, near, generator = {c.name: [] for c in model.classes}, [], np.random.default_rng(0)
+    cases = [case for case in dataset.with_role("ignored") if case.label is not None]
+    watch = Watch(lambda done, total, text="": print(f"\r{dataset.name} {done:.1f} of {total}", end=" ", flush=True))
+    for case, _, prediction in predict_cases(model, cases, watch, []):
+        truth = sitk.GetArrayFromImage(read_image(case.label))
+        dice = dice_per_class(sitk.GetArrayFromImage(prediction.labelmap), truth, len(model.classes))
+        near.append(near_places(model, prediction, truth, generator))
+        agreement = class_agreement(prediction, model.classes)
+        for c, true in zip(model.classes, dice):
+            rows[c.name].append((true, agreement[c.name], soft_dice(prediction, c.value)))
+    print()
+    classes = {}
+    for name, values in rows.items():
+        true, agreement, soft = (list(column) for column in zip(*values))
+        classes[name] = {
+            "cases": f"{len(true)}",
+            "true Dice": f"{np.mean(true):.3f} ± {np.std(true):.3f}",
+            "agreement": f"{np.mean(agreement):.3f} ± {np.std(agreement):.3f}",
+            "Spearman of agreement": f"{spearman(agreement, true):.2f}",
+            "of soft Dice": f"{spearman(soft, true):.2f}",
+            "worst fifth by agreement: true Dice": f"{worst(agreement, true):.3f}",
+        }
+    method = model.metadata["metassl"]["method"]
+    return {"name": f"{dataset.name}, {method}", "classes": classes, "near": np.mean(near, axis=0)}
+
+
+def worst(agreement: list[float], true: list[float]) -> float:
+    """Mean true Dice of the fifth of the cases that agree least."""
+    first = np.argsort(agreement, kind="stable")[: max(1, round(len(true) / 5))]
+    return float(np.mean(np.array(true)[first]))
+
+
+def main() -> None:
+    """Segment, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--table", type=Path, help="document whose tables are replaced")
+    args = parser.parse_args()
+    text = f"{tables([figures(run) for run in args.runs])}\n\n{machine()}."
+    print(text)
+    if args.table:
+        put_between_marks(args.table, MARK, text)
+
+
+def tables(results: list[dict]) -> str:
+    """The figures as Markdown."""
+    first = next(iter(results[0]["classes"].values()))
+    lines = [f"| data, method, class | {' | '.join(first)} |", "|---|" + "---|" * len(first)]
+    for found in results:
+        for name, values in found["classes"].items():
+            lines.append(f"| {found['name']}, {name} | {' | '.join(values.values())} |")
+    lines += ["", f"| wrong voxels near the first | {' | '.join(f'{n} places' for n in PLACES)} |"]
+    lines.append("|---|" + "---|" * len(PLACES))
+    for found in results:
+        for name, values in zip(("places", "random border voxels"), found["near"]):
+            lines.append(f"| {found['name']}, {name} | {' | '.join(f'{v:.0%}' for v in values)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
