@@ -242,6 +242,9 @@ def test_hold_out_cases_are_listed_the_worst_first_and_shown(user, tmp_path):
         ["0.500", "0.900"],
         ["0.250", "0.700"],
     ]
+    for damaged in (None, 5, [1], {"a": 1}, {"a": {"b": None}}, {"a": {"b": "x"}}):
+        section._onEvent({"event": "hold-out", "iteration": 9, "mean_dice": 0.5, "dice": {}, "per_case": damaged})
+        assert section._scores == {}
     assert not ui.showHoldOutButton.enabled and "Select a case" in ui.showHoldOutButton.toolTip
     ui.holdOutTable.selectRow(1)
     user.click("showHoldOutButton")

@@ -48,3 +48,14 @@ class HoldOutTable:
     def updateButton(self):
         selected = bool(self.table.selectionModel().selectedRows())
         allow(self.button, "" if selected else _("Select a case in the table first."))
+
+
+def scoresOf(event):
+    """id of a case -> class name -> Dice, of the engine's event; empty when it tells none, or is damaged."""
+    try:
+        return {
+            str(ID): {str(name): float(number) for name, number in dice.items()}
+            for ID, dice in (event.get("per_case") or {}).items()
+        }
+    except (AttributeError, TypeError, ValueError):
+        return {}

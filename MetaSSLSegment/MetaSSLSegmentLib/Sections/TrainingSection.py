@@ -9,7 +9,7 @@ from ..Engine.Runs import eventsOf, modelIn, warmUpOf
 from ..Scene.ParameterNode import trainingSettings
 from ..Scene.Words import methodName
 from .Budget import budgetInWords, learntLittle, rounded, tooLittle
-from .HoldOutTable import HoldOutTable
+from .HoldOutTable import HoldOutTable, scoresOf
 from .Section import Section, allow, fill, say
 from .Task import Task
 from .WorkLine import WorkLine
@@ -142,7 +142,7 @@ class TrainingSection(Section):
         run = Path(self.ui.resumeBox.currentData)
         self._begin(run, isNew=False)
         for event in eventsOf(run):
-            self._onEvent(event)
+            self._remember(event)
         self._start(["train", "--resume", run])
 
     def _begin(self, run, isNew):
@@ -167,18 +167,25 @@ class TrainingSection(Section):
         self.logic.log(line)
 
     def _onEvent(self, event):
-        self.logic.curves.add(event)
-        if event["event"] == "annotations":
-            self._doubted = [str(case) for case in event.get("doubted") or ()]
-        elif event["event"] == "hold-out":
-            self._scores = event.get("per_case") or {}
-        elif event["event"] == "metrics":
-            self._spent = event.get("fraction") or 0.0
-        elif event["event"] == "plan" and event.get("steps") is not None:  # the first that is known of this budget
-            little = tooLittle(event["steps"], warmUpOf(self._run))
+        self._remember(event)
+        steps = event.get("steps")
+        if event["event"] == "plan" and isinstance(steps, int | float):  # the first that is known of this budget
+            little = tooLittle(steps, warmUpOf(self._run))
             if little:
-                text = _("This budget holds about {steps} steps.").format(steps=rounded(event["steps"]))
+                text = _("This budget holds about {steps} steps.").format(steps=rounded(steps))
                 say(self.status, f"{text} {little}", wrong=True)
+
+    def _remember(self, event):
+        """Take what the curves, and the words at the end, need of an event."""
+        self.logic.curves.add(event)
+        kind = event.get("event")
+        if kind == "annotations":
+            self._doubted = [str(case) for case in event.get("doubted") or ()]
+        elif kind == "hold-out":
+            self._scores = scoresOf(event)
+        elif kind == "metrics":
+            fraction = event.get("fraction")
+            self._spent = fraction if isinstance(fraction, int | float) else 0.0
 
     def onChart(self, _index=0):
         """Show the chosen curves in the plot view."""
