@@ -134,7 +134,7 @@ class Task:
         event = listening.pop("event", lambda event: None)
 
         def listen(told):
-            if told["event"] == "warning" and told.get("message"):
+            if isinstance(told, dict) and told.get("event") == "warning" and told.get("message"):
                 self.warnings.append(str(told["message"]))
             event(told)
 
