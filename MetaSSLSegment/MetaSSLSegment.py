@@ -34,6 +34,8 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 FOLDER = Path(__file__).parent
+DATA_HELP = "https://github.com/MetaSSL/SlicerMetaSSL/blob/main/docs/data.md"
+"""The page on layouts, formats and labels."""
 
 
 class MetaSSLSegment(ScriptedLoadableModule):
@@ -48,6 +50,9 @@ class MetaSSLSegment(ScriptedLoadableModule):
         self.parent.helpText = _(
             "Train a segmentation model on a few labelled and many unlabelled volumes, segment new ones, and see where "
             "the model can be trusted. Nothing leaves your computer. Research use only."
+        )
+        self.parent.helpText += "<p>" + _("Which folders and files can be read: {link}.").format(
+            link=f'<a href="{DATA_HELP}">docs/data.md</a>'
         )
         self.parent.acknowledgementText = _(
             "Method: Zhao et al., MetaSSL: A General Heterogeneous Loss for Semi-Supervised Medical Image "
@@ -87,6 +92,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.trainingSection.begun = self.onTrainingBegun
         self.trainingSection.trained = self.onTrained
         self.trainingSection.runsChanged = self.onRunsChanged
+        self.trainingSection.showCase = self.dataSection.showCaseOf
         self.runTable.changed = self.onRunsChanged
         self.segmentSection.segmented = self.onSegmented
         self.logic.changed.append(self.updateButtons)

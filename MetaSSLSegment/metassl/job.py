@@ -22,6 +22,8 @@ RENAMED = {
 """Settings of version 1 by their present names."""
 BUDGETS = ("minutes", "iterations", "megavoxels")
 """Settings that say how long to train; one of them is given."""
+FEW_STEPS = 150
+"""A budget with fewer steps is warned of."""
 GROUPS = ("budget and device", "data and network", "method", "MetaSSL loss", "expert")
 """Headings under which settings are offered, in order."""
 

@@ -1,5 +1,6 @@
 """That the trainer uses what it is made of: schedule, ramp, decay, views, trust, crops, scaler, page-locked memory."""
 
+import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -187,6 +188,21 @@ def test_hold_out_dice_leaves_out_ignored_voxels(monkeypatch):
     hold_out = HoldOut([case], CLASSES[:1], Reporter())
     hold_out.measure(lambda image: (np.arange(4) < 2).astype(np.uint8)[:, None, None] * np.ones((4, 4, 4), np.uint8), 1)
     assert hold_out.result["dice"] == {"one": 1.0}
+
+
+def test_hold_out_dice_is_told_case_by_case(capsys):
+    cases = [
+        MemoryCase(name, np.full((1, 6, 6, 6), value, np.float32), "hold-out") for name, value in (("a", 0), ("b", 1))
+    ]
+    right = cases[0].label()
+
+    def predict(image):
+        return np.where(right == 2, 0, right) if image.max() else right
+
+    HoldOut(cases, CLASSES, Reporter(events=True)).measure(predict, 7)
+    event = next(e for e in map(json.loads, capsys.readouterr().out.splitlines()) if e["event"] == "hold-out")
+    assert event["per_case"] == {"a": {"one": 1.0, "two": 1.0}, "b": {"one": 1.0, "two": 0.0}}
+    assert event["dice"] == {"one": 1.0, "two": 0.5} and event["mean_dice"] == 0.75
 
 
 @pytest.mark.parametrize(("device", "pins"), [("cuda", True), ("cpu", False)])

@@ -1,6 +1,7 @@
 """The cases that a model is trained on: from folders, from the scene, kept with the scene."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -169,6 +170,25 @@ def test_an_own_parameter_node_keeps_its_cases_when_another_scene_is_added(tmp_p
         assert volume is None or volume.GetName() == row.id
 
 
+def test_intensities_come_with_the_folder_stay_and_reach_the_engine(cases, node, tmp_path):
+    file = datasetFile(tmp_path, channels=("A", "B"))
+    dataset = Dataset.load(file)
+    replace(dataset, intensities=("ct", "auto")).save(file)
+    cases.addDataset(file)
+    assert exported(CaseList(node), tmp_path / "out").intensities == ("ct", "auto")
+    cases.setIntensities(1, "other")
+    assert exported(CaseList(node), tmp_path / "out").intensities == ("ct", "other")
+    replace(dataset, name="e", cases=(replace(dataset.cases[0], id="c", images=("/y/0", "/y/1")),)).save(file)
+    assert cases.addDataset(file) == 1 and cases.intensities == ["ct", "other"], "a folder that says nothing may join"
+    replace(dataset, intensities=("other", "auto")).save(file)
+    with pytest.raises(InputError, match="channel A are not CT, in the table they are CT"):
+        cases.addDataset(file)
+    cases.clear()
+    assert CaseList(node).intensities == []
+    cases.addNodes(volumeNode())
+    assert CaseList(node).intensities == ["auto"]
+
+
 ROW = {"id": "x", "role": "unlabelled", "images": ["/a.nii"]}
 SCENE_ROW = {"id": "x", "role": "unlabelled", "nodes": 1}
 CLASS = {"name": "liver", "value": 1, "colour": [1, 2, 3], "terminology": None, "segments": ["liver"]}
@@ -189,6 +209,7 @@ HOSTILE = [
     listed({**ROW, "size": "abc"}), listed({**ROW, "size": ["a"]}), listed({**ROW, "spacing": [None]}),
     listed({**ROW, "labels": 7}), listed({**ROW, "labels": [7]}), listed({**ROW, "label": 7}),
     listed({**ROW, "status": 7}), listed({**ROW, "severity": "evil"}), listed({**ROW, "severity": None}),
+    listed({**SCENE_ROW, "slicesOnly": "no"}),
     listed({**ROW, "unknown": 1}), listed(ROW, ROW), listed(ROW, {**ROW, "id": "X"}), listed(5),
     listed({**SCENE_ROW, "id": "../../x"}), listed({**SCENE_ROW, "id": 5}), listed({**SCENE_ROW, "nodes": "1"}),
     listed({**SCENE_ROW, "nodes": [1]}), listed({**SCENE_ROW, "nodes": 1.5}), listed({**SCENE_ROW, "size": 3}),
@@ -200,6 +221,7 @@ HOSTILE = [
     listed(classes=[CLASS, {**CLASS, "name": "b"}]), listed(classes=[CLASS], ignoreValue=1),
     listed(ignoreValue={}), listed(ROW, ignoreValue=[255]),
     listed(labelValues=5), listed(labelValues={"x": 1}), listed(labelValues={"300": "1"}),
+    listed(intensities=["ct", "ct"]), listed(intensities="ct"), listed(intensities=["x-ray"]), listed(intensities=[1]),
 ]  # fmt: skip
 
 
@@ -301,6 +323,50 @@ def test_voxels_to_ignore_are_no_class(cases, tmp_path):
     with pytest.raises(InputError, match="with 1, which is a class"):
         cases.addDataset(datasetFile(tmp_path, "h.json", cases=("c",), ignore=1))
     assert len(cases) == 2
+
+
+def labelsOf(dataset, n=0):
+    return sitk.GetArrayFromImage(sitk.ReadImage(dataset.cases[n].label))
+
+
+def test_a_segment_called_not_annotated_does_not_count_and_the_volume_teaches_without_it(cases, node, tmp_path):
+    volume = volumeNode(name="one")
+    k = np.indices((4, 5, 6))[0]
+    row = cases.addNodes(volume, segmentationNode(volume, liver=k == 0, **{"Not annotated": k > 1}))
+    assert [c["name"] for c in cases.classes] == ["liver"] and row.labels == ["liver"]
+    dataset = exported(CaseList(node), tmp_path / "run")
+    assert dataset.ignore_value == 255
+    assert labelsOf(dataset)[:, 2, 3].tolist() == [1, 0, 255, 255]
+    (_one, rest) = dataset.cases
+    assert (rest.id, rest.images, rest.role) == ("one rest", dataset.cases[0].images, "unlabelled")
+    cases.setRole(["one"], "hold-out")
+    assert len(exported(cases, tmp_path / "held").cases) == 1, "what measures must not teach"
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slices_without_a_segment_do_not_count_when_that_is_said(cases, node, tmp_path, axis):
+    volume = volumeNode(name="one")
+    n = np.indices((4, 5, 6))
+    drawn = (n[axis] % 2 == 0) & (n[(axis + 1) % 3] == 1) & (n[(axis + 2) % 3] == 1)
+    cases.addNodes(volume, segmentationNode(volume, liver=drawn))
+    cases.setSlicesOnly(["one"], True)
+    dataset = exported(CaseList(node), tmp_path / "run")
+    expected = np.where(n[axis] % 2 == 0, drawn.astype(np.uint8), 255)
+    assert np.array_equal(labelsOf(dataset), expected) and dataset.ignore_value == 255
+    cases.setSlicesOnly(["one"], False)
+    plain = exported(cases, tmp_path / "plain")
+    assert np.array_equal(labelsOf(plain), drawn) and len(plain.cases) == 1 < len(dataset.cases)
+
+
+def test_the_value_to_ignore_is_none_that_a_class_has_or_that_does_not_fit(cases, tmp_path):
+    cases.addDataset(datasetFile(tmp_path, classes=(("liver", 255),)))
+    volume = volumeNode(name="one")
+    cases.addNodes(volume, segmentationNode(volume, ignore=np.ones((4, 5, 6))))
+    assert cases.ignoreValue == 254
+    cases.clear()
+    cases.addDataset(datasetFile(tmp_path, "f.json", ignore=-1))
+    with pytest.raises(InputError, match="mark voxels to ignore with -1"):
+        cases.addNodes(volume, segmentationNode(volume, ignore=np.ones((4, 5, 6))))
 
 
 def test_what_other_values_in_label_files_mean_reaches_the_engine(cases, node, tmp_path):

@@ -284,6 +284,56 @@ def test_roles_of_selected_cases_change_and_stay_selected(section, tmp_path):
     assert not section.ui.checkButton.enabled
 
 
+def test_the_intensities_of_every_channel_are_chosen(section, tmp_path):
+    ui = section.ui
+    section.refresh()
+    assert not ui.intensitiesBox.enabled and "Add cases" in ui.intensitiesBox.toolTip
+    cases = (Case("a", ("/x/0.nii", "/x/1.nii"), "/x/l.nii", "labelled"),)
+    Dataset("d", ("T1", "T2"), (SegmentClass("a", 1, (1, 2, 3)),), cases, intensities=("auto", "ct")).save(
+        tmp_path / "dataset.json"
+    )
+    section.cases.addDataset(tmp_path / "dataset.json")
+    section.refresh()
+    assert [ui.channelBox.itemText(n) for n in range(ui.channelBox.count)] == ["T1", "T2"]
+    assert not ui.channelBox.isHidden() and ui.intensitiesBox.currentData == "auto"
+    ui.channelBox.setCurrentIndex(1)
+    assert ui.intensitiesBox.currentData == "ct"
+    ui.intensitiesBox.setCurrentIndex(ui.intensitiesBox.findData("other"))
+    section.refresh()
+    assert ui.intensitiesBox.currentData == "other" and ui.channelBox.currentIndex == 1
+    assert CaseList(section.cases.node).intensities == ["auto", "other"]
+    section.onClear()
+    assert ui.channelBox.isHidden() and not ui.intensitiesBox.enabled
+
+
+def test_slices_without_a_segment_are_left_out_for_the_selected_cases_of_the_scene(section, tmp_path):
+    section.cases.addDataset(dataset(tmp_path / "d") / "dataset.json")
+    for name in ("one", "two"):
+        volume = volumeNode(name=name)
+        section.cases.addNodes(volume, segmentationNode(volume, a=np.ones((4, 5, 6))))
+    section.refresh()
+    section.caseTable.select(["case 0"])
+    assert not section.ui.slicesBox.enabled and "of the scene" in section.ui.slicesBox.toolTip
+    section.ui.caseTable.clearSelection()
+    section.caseTable.select(["two"])
+    click(section.ui.slicesBox)
+    assert [row.slicesOnly for row in section.cases.rows] == [False, False, False, True]
+    section.caseTable.select(["one"])
+    assert not section.ui.slicesBox.checked, "not all of the selected cases are"
+
+
+def test_a_remedy_names_what_the_panel_has(section):
+    found = {
+        "case_id": None,
+        "severity": "warning",
+        "code": "intensities",
+        "message": "A is taken for CT.",
+        "remedy": "--x",
+    }
+    section._onReport({"event": "report", "problems": [found], "measured": {}})
+    assert section._remarks == ["A is taken for CT. If that is wrong, choose it under Intensities in section 2."]
+
+
 def test_classes_are_renamed_in_the_table(section, tmp_path):
     section.cases.addDataset(dataset(tmp_path / "d") / "dataset.json")
     section.refresh()

@@ -441,7 +441,7 @@ def test_an_engine_that_ignores_everything_is_killed_after_the_grace_period(fake
         ended(engine)
     assert recorder.ends == [("cancelled", None)]
     assert not isAlive(pid)
-    assert latency.maximum < 100
+    assert latency.busiest < 100
 
 
 @posixOnly
@@ -704,10 +704,11 @@ def test_a_flood_of_output_does_not_hold_up_the_event_loop(fake, code, record_pr
     with LatencyMonitor() as latency:
         engine.start(["train"], listener)
         waitUntil(lambda: not engine.isRunning, 100)
-    print(f"event loop latency: median {latency.median:.1f} ms, maximum {latency.maximum:.1f} ms")
+    print(f"event loop latency: {latency}")
     record_property("latency_maximum_ms", latency.maximum)
+    record_property("busiest_ms", latency.busiest)
     assert ends == [{"event": "done"}]
-    assert latency.maximum < 100
+    assert latency.busiest < 100
 
 
 def test_of_a_flood_the_log_shows_the_end_and_how_much_was_left_out(fake):
@@ -760,7 +761,7 @@ def test_paths_with_spaces_quotes_and_other_scripts_work_from_start_to_end(tmp_p
         ((last,),) = recorder("cancelled")
         steps.append(last["iterations"])
         assert last["stopped"] and Path(last["model"]).is_dir()
-        assert latency.maximum < 100
+        assert latency.busiest < 100
     assert steps[1] > steps[0] > 0
     assert {phase for phase, *_rest in recorder("progress")}
 

@@ -839,6 +839,23 @@ def test_the_latency_monitor_sees_a_gui_that_hangs():
     assert monitor.median < 50
 
 
+def test_the_latency_monitor_tells_a_gui_that_works_from_one_that_has_to_wait():
+    def work():
+        end = time.thread_time() + 0.15
+        while time.thread_time() < end:
+            pass
+
+    with LatencyMonitor() as monitor:
+        processEvents(50)
+        qt.QTimer.singleShot(0, lambda: time.sleep(0.15))
+        processEvents(50)
+    assert monitor.maximum > 100 > monitor.busiest
+    with LatencyMonitor() as monitor:
+        qt.QTimer.singleShot(0, work)
+        processEvents(50)
+    assert monitor.busiest > 100
+
+
 def test_errors_in_callbacks_do_not_pass_unseen():
     button, node = qt.QPushButton(), ramp()
     button.connect("clicked()", lambda: 1 / 0)

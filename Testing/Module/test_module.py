@@ -74,10 +74,11 @@ def test_the_five_steps(user, sample, tmp_path, record_property):
         assert user.ui.cancelButton.text == "Stop" and user.ui.workFrame.visible
         user.click("cancelButton")
         user.waitUntilIdle(120)
-    print(f"event loop latency during training: median {latency.median:.1f} ms, maximum {latency.maximum:.1f} ms")
+    print(f"event loop latency during training: {latency}")
     record_property("latency_median_ms", latency.median)
     record_property("latency_maximum_ms", latency.maximum)
-    assert latency.maximum < 100
+    record_property("busiest_ms", latency.busiest)
+    assert latency.busiest < 100
     assert "Stopped after" in user.ui.trainingStatus.text
     run = user.widget.logic.runs.unfinished()[0]
     assert (run / "checkpoint.pt").exists()

@@ -1,5 +1,6 @@
 """The trainings so far: their room on the disk, and models as single files."""
 
+import os
 import shutil
 import zipfile
 
@@ -25,7 +26,9 @@ def runs(user, tmp_path):
     """Two trainings: one with a model, one that was stopped before it had one."""
     first = makeRun(tmp_path / "runs" / "a", DONE)
     metadata = {"metassl": {"classes": [], "provenance": {"hold_out": {"mean_dice": 0.75, "dice": {}}}}}
+    metadata["metassl"]["provenance"]["cases"] = {"labelled": ["x", "y"], "hold-out": ["z"], "ignored": ["w"]}
     makeModel(first / "model", metadata)
+    os.utime(first / "job.json", (1000000000, 1000000000))
     second = makeRun(tmp_path / "runs" / "b", STOPPED)
     for run in (first, second):
         (run / "cache").mkdir()
@@ -42,6 +45,8 @@ def test_runs_are_listed_with_what_they_take(user, runs):
     table = {name: n for n, name in enumerate(user.columns("runTable", 0))}
     shown = {name: [user.columns("runTable", column)[n] for column in (1, 2, 3)] for name, n in table.items()}
     assert shown == {"a": ["finished", "3.0", "0.750"], "b": ["unfinished", "3.0", ""]}
+    assert user.columns("runTable", 4)[table["a"]].startswith("2001-09-0"), "the date"
+    assert [user.columns("runTable", 5)[table[name]] for name in ("a", "b")] == ["3", ""], "cases"
     assert not user.ui.deleteRunButton.enabled and "Select" in user.ui.deleteRunButton.toolTip
     choose(user, "b")
     assert not user.ui.exportModelButton.enabled and "no model" in user.ui.exportModelButton.toolTip

@@ -10,6 +10,7 @@ from harness.interaction import failOnCallbackErrors, failOnWarnings, processEve
 from harness.scene_views import sliceImage
 from metassl.regions import REGIONS
 from MetaSSLSegmentLib.Scene import SampleSource
+from MetaSSLSegmentLib.Scene.CaseList import CaseList
 from MetaSSLSegmentLib.Scene.CaseNodes import terminologyOf
 from MetaSSLSegmentLib.Scene.RegionDisplay import RegionDisplay, confidenceColours, regionColours
 from MetaSSLSegmentLib.Scene.Result import PREVIEW, removeNode
@@ -185,7 +186,93 @@ def test_what_a_budget_buys_is_known_from_an_earlier_training(user, tmp_path):
     assert user.ui.budgetText.text == "", "another method has another pace"
 
 
+def test_a_budget_that_is_too_small_is_said_before_the_start(user, tmp_path):
+    user.choose("budgetBox", "iterations")
+    user.choose("methodBox", "fixmatch")
+    user.parameters.warmUp, user.parameters.iterations = 0.4, 149
+    assert user.ui.budgetText.text.startswith("That is too little to learn much: give more time")
+    user.parameters.iterations = 200  # 120 after the warm-up
+    assert "only about 120 steps are left" in user.ui.budgetText.text
+    user.choose("methodBox", "supervised")
+    assert user.ui.budgetText.text == ""
+    run = tmp_path / "runs" / "r"
+    run.mkdir(parents=True)
+    (run / "job.json").write_text(json.dumps({"method": "supervised"}))
+    (run / "events.jsonl").write_text(json.dumps({"event": "done", "iterations": 10, "seconds": 60.0}) + "\n")
+    user.choose("budgetBox", "minutes")
+    user.parameters.minutes = 5
+    user.widget.trainingSection.refreshRuns()
+    assert user.ui.budgetText.text.startswith("About 50 steps, by the pace of your last training. That is too little")
+
+
+def test_a_training_says_when_it_has_too_little_time_and_when_it_had(user, tmp_path):
+    section, status = user.widget.trainingSection, user.ui.trainingStatus
+    section._run = tmp_path / "runs" / "r"
+    section._run.mkdir(parents=True)
+    (section._run / "job.json").write_text(json.dumps({"method": "cps", "warm_up": 0.4}))
+    section._onEvent({"event": "plan", "steps": 1000})
+    assert status.text == ""
+    section._onEvent({"event": "plan", "steps": 200})
+    assert "holds about 200 steps. After the warm-up only about 120 steps are left" in status.text
+    section._onEvent({"event": "metrics", "iteration": 300, "fraction": 0.3})
+    section._onCancelled({"event": "done", "iterations": 300, "stopped": True})
+    assert "had not begun to teach yet: they do so after 40 % of the budget" in status.text
+    section._onEvent({"event": "metrics", "iteration": 600, "fraction": 0.6})
+    section._onCancelled({"event": "done", "iterations": 600, "stopped": True})
+    assert status.text == "Stopped after 600 steps; the model is saved and the training can be resumed."
+    section._onDone({"event": "done", "iterations": 20, "seconds": 2.0})
+    assert status.text == (
+        "Finished: 20 steps in 2 s. So few steps cannot have taught the model much: do not judge the method by it."
+    )
+
+
+def test_hold_out_cases_are_listed_the_worst_first_and_shown(user, tmp_path):
+    user.cases.addDataset(dataset(tmp_path / "d", 2) / "dataset.json")
+    section, ui = user.widget.trainingSection, user.ui
+    assert ui.holdOutTable.isHidden() and ui.showHoldOutButton.isHidden()
+    section._run = tmp_path
+    scores = {"case 0": {"liver": 0.9, "spleen": 0.7}, "gone": {"liver": 0.5, "spleen": 0.25}}
+    section._onEvent({"event": "hold-out", "iteration": 8, "mean_dice": 0.5, "dice": {}, "per_case": scores})
+    section._onEnded()
+    headers = [ui.holdOutTable.horizontalHeaderItem(n).text() for n in range(ui.holdOutTable.columnCount)]
+    assert headers == ["Case", "Mean Dice", "liver", "spleen"]
+    assert [user.columns("holdOutTable", n) for n in range(4)] == [
+        ["gone", "case 0"],
+        ["0.375", "0.800"],
+        ["0.500", "0.900"],
+        ["0.250", "0.700"],
+    ]
+    for damaged in (None, 5, [1], {"a": 1}, {"a": {"b": None}}, {"a": {"b": "x"}}):
+        section._onEvent({"event": "hold-out", "iteration": 9, "mean_dice": 0.5, "dice": {}, "per_case": damaged})
+        assert section._scores == {}
+    assert not ui.showHoldOutButton.enabled and "Select a case" in ui.showHoldOutButton.toolTip
+    ui.holdOutTable.selectRow(1)
+    user.click("showHoldOutButton")
+    shown = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode").GetBackgroundVolumeID()
+    assert slicer.mrmlScene.GetNodeByID(shown).GetName() == "case 0"
+    ui.holdOutTable.selectRow(0)
+    user.click("showHoldOutButton")
+    assert "gone is not in the table" in ui.dataStatus.text
+
+
 # Cases
+
+
+@pytest.mark.parametrize("inside", ["", "data"])
+def test_cases_beside_the_scene_are_found_when_both_are_moved(user, tmp_path, inside):
+    here, there, far = tmp_path / "here", tmp_path / "there", tmp_path / "far"
+    here.mkdir()
+    user.cases.addDataset(dataset(here / "data", 1) / "dataset.json")
+    user.cases.addDataset(dataset(far, 2) / "dataset.json")
+    slicer.util.saveScene(str(here / inside / "s.mrml"))
+    slicer.mrmlScene.Clear(False)
+    shutil.move(here, there)
+    (there / inside / "i0.nii.gz").touch()  # of that name, but in another folder
+    slicer.util.loadScene(str(there / inside / "s.mrml"))
+    moved, *others = user.cases.rows
+    assert moved.images == [str(there / "data" / "i0.nii.gz")] and moved.label == str(there / "data" / "l0.nii.gz")
+    assert [row.images for row in others] == [[str(far / f"i{n}.nii.gz")] for n in range(2)]
+    assert CaseList(user.cases.node).rows == user.cases.rows
 
 
 def test_an_added_scene_that_replaces_the_cases_says_so(user, tmp_path):

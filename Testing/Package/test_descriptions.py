@@ -1,5 +1,6 @@
 """CMakeLists.txt, MetaSSL.s4ext and MetaSSL.json say the same, and what the Extensions Index asks for."""
 
+import json
 import re
 
 import numpy as np
@@ -70,6 +71,19 @@ def test_the_index_accepts_the_json_entry():
     assert 1 <= entry["tier"] <= 5
     assert entry.get("scm_type", "git") == "git"
     assert re.fullmatch(r"https://github\.com/[\w.-]+/Slicer\w+", entry["scm_url"]), "its name begins with Slicer"
+
+
+def test_the_json_entry_is_written_as_the_index_writes_it():
+    """Its lint wants each element of an array on a line of its own."""
+    text = (ROOT / "MetaSSL.json").read_text(encoding="utf-8")
+    assert text == json.dumps(of_json(), indent=2) + "\n"
+
+
+def test_the_readme_has_what_the_reviewers_of_the_index_look_for():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    wanted = ["Modules", "Installation", "Tutorial", "Safety and privacy", "Support", "License"]
+    assert [heading for heading in headings if heading in wanted] == wanted
 
 
 def test_the_description_fits_on_one_line_of_cmake_and_s4ext():

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,8 @@ class RunFacts(NamedTuple):
         size: bytes of all its files.
         cacheSize: bytes of its preprocessed volumes, which only a training needs.
         holdOutDice: of its model; None when nothing was measured.
+        date: when it was started or last resumed, as 2026-11-25 17:30.
+        cases: number of cases that its model was trained with or measured on; None without a model.
     """
 
     path: Path
@@ -26,13 +29,23 @@ class RunFacts(NamedTuple):
     size: int
     cacheSize: int
     holdOutDice: float | None
+    date: str
+    cases: int | None
 
 
 def factsOf(run):
     """The facts of a run folder."""
     run = Path(run)
+    card = cardOf(run / "model")
+    used = [count for role, count in card.cases.items() if role != "ignored"]
     return RunFacts(
-        run, stateOf(run) == FINISHED, _sizeOf(run), _sizeOf(run / "cache"), cardOf(run / "model").holdOutDice
+        run,
+        stateOf(run) == FINISHED,
+        _sizeOf(run),
+        _sizeOf(run / "cache"),
+        card.holdOutDice,
+        time.strftime("%Y-%m-%d %H:%M", time.localtime((run / "job.json").stat().st_mtime)),
+        sum(used) if used else None,
     )
 
 

@@ -56,9 +56,8 @@ class Runs:
         """The pace of the newest training with a method that was not cut off, or None."""
         for run in self.all():
             try:
-                job = json.loads((run / "job.json").read_text(encoding="utf-8"))
                 last = _lastEvent(run)
-                if job["method"] == method and last["event"] == "done":
+                if _jobOf(run)["method"] == method and last["event"] == "done":
                     return 60 * float(last["iterations"]) / float(last["seconds"])
             except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError, RecursionError):
                 continue
@@ -74,6 +73,19 @@ def stateOf(run):
     """Whether a run has used up its budget: then its last event says so."""
     last = _lastEvent(run)
     return FINISHED if last.get("event") == "done" and not last.get("stopped") else UNFINISHED
+
+
+def warmUpOf(run):
+    """The share of a run's budget in which the labelled cases teach alone; 0 when unknown, or nothing else teaches."""
+    try:
+        job = _jobOf(run)
+        return 0.0 if job["method"] == "supervised" else float(job["warm_up"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return 0.0
+
+
+def _jobOf(run):
+    return json.loads((Path(run) / "job.json").read_text(encoding="utf-8"))
 
 
 def _lastEvent(run):

@@ -7,7 +7,7 @@ import vtk
 from metassl import GEOMETRY_REMEDIES, geometry_problem
 from slicer.i18n import tr as _
 
-from .Masks import ExportError, drawSegments
+from .Masks import ExportError, drawSegments, fillEmptySlices
 from .Pieces import atOnce, inThread
 
 
@@ -45,12 +45,14 @@ class CaseExporter:
         """
         atOnce(self.segmentationPieces(segmentationNode, volumeNode, values, path))
 
-    def segmentationPieces(self, segmentationNode, volumeNode, values, path):
-        """The work of ``exportSegmentation``."""
+    def segmentationPieces(self, segmentationNode, volumeNode, values, path, empty=0):
+        """The work of ``exportSegmentation``; slices without a segment get the value ``empty``."""
         _requireLinear(segmentationNode)
         volume = self.inWorld(volumeNode)
         labels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
         yield from drawSegments(labels, segmentationNode, volume, values)
+        if empty:
+            fillEmptySlices(labels, empty)
         yield from _write(volume, labels, path)
 
     @staticmethod

@@ -1,11 +1,15 @@
 import json
 from dataclasses import asdict
 
-from metassl import MOST_CLASSES, ROLES, Case, Dataset, InputError, SegmentClass, unique_names
+from metassl import ROLES, Case, Dataset, InputError, SegmentClass, unique_names
 from slicer.i18n import tr as _
 
-from .CaseNodes import segmentsOf, terminologyOf
+from .CaseNodes import segmentsOf
 from .CaseRow import SEVERITIES, CaseRow, readCases
+from .Contradiction import contradiction
+from .ScenePaths import followMoved
+from .SegmentClasses import addClasses, exportValues
+from .Words import problemText
 
 
 class CaseList:
@@ -19,8 +23,20 @@ class CaseList:
 
     def __init__(self, node):
         self.node = node
-        saved = readCases(node.GetParameter(self.PARAMETER))
-        self.rows, self.classes, self.channels, self.ignoreValue, self.name, self.labelValues = saved
+        self._take(readCases(node.GetParameter(self.PARAMETER)))
+        if any([followMoved(row) for row in self.rows]):
+            self._save()
+
+    def _take(self, saved):
+        (
+            self.rows,
+            self.classes,
+            self.channels,
+            self.intensities,
+            self.ignoreValue,
+            self.name,
+            self.labelValues,
+        ) = saved
 
     def __len__(self):
         return len(self.rows)
@@ -29,7 +45,7 @@ class CaseList:
         """Forget every case and class."""
         for row in self.rows:
             self._dropNodes(row)
-        self.rows, self.classes, self.channels, self.ignoreValue, self.name, self.labelValues = [], [], [], None, "", {}
+        self._take(readCases(""))
         self._save()
 
     def addDataset(self, path):
@@ -42,12 +58,15 @@ class CaseList:
             InputError: its channels or class values contradict those of the cases that are here already.
         """
         dataset = Dataset.load(path)
-        contradiction = self._contradiction(dataset)
-        if contradiction:
-            raise InputError(contradiction, _("Clear the table first, or choose another folder."))
+        problem = contradiction(self, dataset)
+        if problem:
+            raise InputError(problem, _("Clear the table first, or choose another folder."))
         known = self.segmentValues()
         self.classes += [{**asdict(new), "segments": [new.name]} for new in dataset.classes if new.name not in known]
         self.channels = self.channels or list(dataset.channels)
+        told = dataset.intensities or ["auto"] * len(self.channels)
+        here = self.intensities or ["auto"] * len(self.channels)
+        self.intensities = [new if old == "auto" else old for old, new in zip(here, told)]
         self.ignoreValue = dataset.ignore_value if self.ignoreValue is None else self.ignoreValue
         self.labelValues |= dataset.label_values
         self.name = self.name or dataset.name
@@ -57,31 +76,6 @@ class CaseList:
         self.rows += [CaseRow(ID, case.role, list(case.images), case.label) for ID, case in zip(ids, added)]
         self._save()
         return len(added)
-
-    def _contradiction(self, dataset):
-        """Why the cases of a data set cannot join those in the table; "" when they can."""
-        if self.channels and len(dataset.channels) != len(self.channels):
-            return _("The new cases have {new} image channel(s), those in the table {old}.").format(
-                new=len(dataset.channels), old=len(self.channels)
-            )
-        if self.rows and len({dataset.ignore_value, self.ignoreValue} - {None}) > 1:
-            return _("The new cases mark voxels to ignore with another value.")
-        known, taken = self.segmentValues(), {c["value"] for c in self.classes} | {self.ignoreValue}
-        for new in dataset.classes:
-            if known.get(new.name, new.value) != new.value or (new.name not in known and new.value in taken):
-                return _(
-                    "The class '{name}' with the value {value} contradicts the classes in the table: the same class "
-                    "must have the same value in all label files."
-                ).format(name=new.name, value=new.value)
-        if any(self.labelValues.get(value, meant) != meant for value, meant in dataset.label_values.items()) or (
-            taken & set(dataset.label_values) or {c.value for c in dataset.classes} & set(self.labelValues)
-        ):
-            return _("The new cases give values in label files another meaning than the cases in the table.")
-        if dataset.ignore_value in known.values():
-            return _("The new cases mark voxels to ignore with {value}, which is a class in the table.").format(
-                value=dataset.ignore_value
-            )
-        return ""
 
     def addNodes(self, volumeNode, segmentationNode=None):
         """Add a volume of the scene, labelled when there are segments.
@@ -103,43 +97,20 @@ class CaseList:
         (ID,) = unique_names([volumeNode.GetName() or ""], [row.id for row in self.rows])
         row = CaseRow(ID, "unlabelled", nodes=number)
         if segmentationNode is not None and segmentsOf(segmentationNode):
-            self._addClasses(segmentationNode)
+            addClasses(self, segmentationNode)
             row.role = "labelled"
-            found = {self.segmentValues()[name] for _ID, name in segmentsOf(segmentationNode)}
+            values = exportValues(self, segmentationNode)
+            found = {values[name] for _ID, name in segmentsOf(segmentationNode)}
             row.labels = [c["name"] for c in self.classes if c["value"] in found]
             self.node.SetNodeReferenceID(f"caseSegmentation{number}", segmentationNode.GetID())
         self.node.SetNodeReferenceID(f"caseVolume{number}", volumeNode.GetID())
         row.size = list(volumeNode.GetImageData().GetDimensions()) if volumeNode.GetImageData() else []
         row.spacing = list(volumeNode.GetSpacing())
         self.rows.append(row)
-        self.channels = self.channels or ["image"]
+        self.channels, self.intensities = self.channels or ["image"], self.intensities or ["auto"]
         self.name = self.name or "scene"
         self._save()
         return row
-
-    def _addClasses(self, segmentationNode):
-        """One class for every segment name that belongs to none yet."""
-        new = {name: ID for ID, name in segmentsOf(segmentationNode) if name not in self.segmentValues()}
-        taken = {c["value"] for c in self.classes} | {self.ignoreValue}
-        free = [value for value in range(1, 256) if value not in taken | set(self.labelValues)]
-        if len(new) + len(self.classes) > MOST_CLASSES:
-            raise InputError(
-                _("{name} has too many segments: a model can have at most {most} classes.").format(
-                    name=segmentationNode.GetName(), most=MOST_CLASSES
-                ),
-                _("Give segments of the same kind the same name."),
-            )
-        for (name, ID), value in zip(new.items(), free):
-            segment = segmentationNode.GetSegmentation().GetSegment(ID)
-            self.classes.append(
-                {
-                    "name": name,
-                    "value": value,
-                    "colour": [round(255 * part) for part in segment.GetColor()],
-                    "terminology": terminologyOf(segment),
-                    "segments": [name],
-                }
-            )
 
     def nodesOf(self, row):
         """Volume and segmentation node of a case of the scene; None for a node that is gone."""
@@ -212,6 +183,23 @@ class CaseList:
                 c["colour"] = list(colour)
         self._save()
 
+    def setIntensities(self, channel, kind):
+        """Say what the voxels of a channel (its place) are, of ``metassl.INTENSITIES``."""
+        self.intensities[channel] = kind
+        self._save()
+
+    def setIgnoreValue(self, value):
+        """Choose the value of voxels in label files that no loss and no metric counts."""
+        self.ignoreValue = value
+        self._save()
+
+    def setSlicesOnly(self, ids, isSo):
+        """Say of cases of the scene whether only the slices with a segment are annotated."""
+        for row in self.rows:
+            if row.id in ids and row.nodes is not None:
+                row.slicesOnly = isSo
+        self._save()
+
     def segmentValues(self):
         """Segment name -> voxel value in exported label files; a renamed class is known by both names."""
         names = {c["name"]: c["value"] for c in self.classes}
@@ -235,15 +223,16 @@ class CaseList:
                     row.labels = [names.get(value, str(value)) for value in facts["labels"]]
             found = findings.get(row.id, [])
             row.severity = max((p["severity"] for p in found), key=SEVERITIES.index, default="")
-            texts = [" ".join(filter(None, (p["message"], p.get("remedy")))) for p in found]
+            texts = [problemText(p) for p in found]
             row.status = "\n".join(texts) if texts else (_("ready") if row.role != "ignored" else "")
         self._save()
 
-    def dataset(self, exported):
+    def dataset(self, exported, partly=()):
         """The data set for the engine.
 
         Args:
             exported: id -> (image path, label path or None) of the cases of the scene.
+            partly: ids of those that are annotated in parts only; they teach as unlabelled cases too.
 
         Raises:
             InputError: the cases contradict each other.
@@ -258,13 +247,17 @@ class CaseList:
                 images = [str(image)]
                 label = None if label is None else str(label)
             cases.append(Case(row.id, tuple(images), label, row.role))
+            if row.id in partly and row.role == "labelled":
+                (rest,) = unique_names([f"{row.id} rest"], [known.id for known in self.rows])
+                cases.append(Case(rest, tuple(images)))
         classes = [SegmentClass(c["name"], c["value"], tuple(c["colour"]), c.get("terminology")) for c in self.classes]
         if not classes:
             raise InputError(
                 _("No case has an annotation, so there is nothing to learn from."),
                 _("Add at least one case with a label file or a segmentation."),
             )
-        meanings = {"ignore_value": self.ignoreValue, "label_values": self.labelValues}
+        told = tuple(self.intensities) if set(self.intensities) - {"auto"} else ()
+        meanings = {"ignore_value": self.ignoreValue, "label_values": self.labelValues, "intensities": told}
         return Dataset(self.name, tuple(self.channels), tuple(classes), tuple(cases), **meanings)
 
     def _dropNodes(self, row):
@@ -276,6 +269,7 @@ class CaseList:
         content = {
             "name": self.name,
             "channels": self.channels,
+            "intensities": self.intensities,
             "classes": self.classes,
             "ignoreValue": self.ignoreValue,
             "labelValues": self.labelValues,

@@ -1,7 +1,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 
-from metassl import Case, InputError, SegmentClass
+from metassl import INTENSITIES, Case, InputError, SegmentClass
 
 SEVERITIES = ("", "fixed", "warning", "excluded")
 """Of findings about one case, in rising order."""
@@ -21,6 +21,7 @@ class CaseRow:
         labels: names of the classes that its annotation holds.
         severity: worst finding of the check, one of ``SEVERITIES``.
         status: what the check says.
+        slicesOnly: whether only the slices with a segment are annotated; of a case of the scene.
     """
 
     id: str
@@ -33,18 +34,22 @@ class CaseRow:
     labels: list = field(default_factory=list)
     severity: str = ""
     status: str = ""
+    slicesOnly: bool = False
 
 
 def readCases(text):
-    """Rows, classes, channels, ignore value, name and label values of the case list that a scene keeps as JSON.
+    """Rows, classes, channels, intensities, ignore value, name and label values of the case list that a scene keeps.
 
-    Scene files come from anywhere: what does not fit is ignored as a whole, and the list is empty.
+    Scene files, whose JSON this is, come from anywhere: what does not fit is ignored as a whole, and the list is empty.
     """
     try:
         content = json.loads(text or "{}")
         rows = [_rowOf(row) for row in content.get("rows", [])]
         classes = [_classOf(c) for c in content.get("classes", [])]
         channels = _texts(content.get("channels", []))
+        intensities = _texts(content.get("intensities") or ["auto"] * len(channels))
+        if len(intensities) != len(channels) or not set(intensities) <= set(INTENSITIES):
+            raise ValueError("the intensities do not fit the channels")
         ignoreValue = content.get("ignoreValue")
         (name,) = _texts([content.get("name", "")])
         labelValues = {int(key): value for key, value in content.get("labelValues", {}).items()}
@@ -60,8 +65,8 @@ def readCases(text):
             if len(set(values)) != len(values):
                 raise ValueError("something occurs twice")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InputError):
-        return [], [], [], None, "", {}
-    return rows, classes, channels, ignoreValue, name, labelValues
+        return [], [], [], [], None, "", {}
+    return rows, classes, channels, intensities, ignoreValue, name, labelValues
 
 
 def _rowOf(content):
@@ -77,7 +82,7 @@ def _rowOf(content):
     if not all(isinstance(number, int | float) for number in numbers) or row.severity not in SEVERITIES:
         raise ValueError("a case is damaged")
     _texts([] if row.label is None else [row.label])
-    if not isinstance(row.nodes, int | None):
+    if not isinstance(row.nodes, int | None) or not isinstance(row.slicesOnly, bool):
         raise ValueError("a case is damaged")
     Case(row.id, tuple(row.images), row.label if row.nodes is None else "in the scene", row.role)
     return row

@@ -2,12 +2,13 @@ import logging
 import shutil
 from pathlib import Path
 
-from metassl import MetaSSLError
+from metassl import MetaSSLError, means_ignore
 from slicer.i18n import tr as _
 
 from .CaseExporter import ExportError
 from .CaseNodes import segmentsOf
 from .Pieces import Pieces, inThread
+from .SegmentClasses import exportValues, ignoreValueOf
 
 
 class DatasetExport:
@@ -43,11 +44,14 @@ class DatasetExport:
 
     def _work(self):
         waiting = [row for row in self.cases.rows if row.nodes is not None and row.role != "ignored"]
-        exported = {}
+        exported, partly = {}, []
         for number, row in enumerate(waiting):
             self.progress(number, len(waiting), row.id)
             exported[row.id] = yield from self._export(row)
-        dataset = self.cases.dataset(exported)
+            segmentation = self.cases.nodesOf(row)[1]
+            ignored = segmentation is not None and any(means_ignore(name) for _ID, name in segmentsOf(segmentation))
+            partly += [row.id] if row.slicesOnly or ignored else []
+        dataset = self.cases.dataset(exported, partly)
         yield from inThread(lambda: dataset.save(self.folder / "dataset.json"))  # waits for the disk
 
     def _onFailed(self, error):
@@ -80,7 +84,7 @@ class DatasetExport:
                     case=row.id
                 )
             )
-        values = self.cases.segmentValues()
+        values = exportValues(self.cases, segmentation)
         strange = [name for _ID, name in segmentsOf(segmentation) if name not in values]
         if strange:  # left out, they would be learnt as background
             raise ExportError(
@@ -90,7 +94,8 @@ class DatasetExport:
                 ).format(case=row.id, names=", ".join(strange))
             )
         label = self.folder / "cases" / "labels" / f"{row.id}.nrrd"
-        yield from self.exporter.segmentationPieces(segmentation, volume, values, label)
+        empty = ignoreValueOf(self.cases) if row.slicesOnly else 0
+        yield from self.exporter.segmentationPieces(segmentation, volume, values, label, empty)
         return image, label
 
     def _discard(self):

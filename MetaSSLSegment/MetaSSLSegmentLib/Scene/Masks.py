@@ -51,6 +51,24 @@ def drawSegments(labels, segmentationNode, volume, values):
         names |= {values[name]: name for _ID, name in drawn.values()}
 
 
+def fillEmptySlices(labels, value):
+    """Give the slices without a label a value: nobody has annotated them.
+
+    Slices are those of the axis along which most of them are empty between the first and the last one with a label; of
+    the last axis of the volume (k) when there is no such gap.
+
+    Args:
+        labels: (k, j, i), changed in place.
+        value: for the empty slices.
+    """
+    drawn = [labels.any(axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
+    if not drawn[0].any():
+        return
+    gaps = [np.count_nonzero(~found[found.argmax() : len(found) - found[::-1].argmax()]) for found in drawn]
+    axis = int(np.argmax(gaps))
+    np.moveaxis(labels, axis, 0)[~drawn[axis]] = value
+
+
 def _labelmaps(segmentationNode, wanted):
     """Label value -> (ID, name) of the wanted segments, labelmap by labelmap: those that do not overlap share one.
 

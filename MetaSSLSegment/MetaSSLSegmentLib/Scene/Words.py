@@ -15,6 +15,12 @@ def roleName(role):
     return names.get(role, role)
 
 
+def intensitiesName(kind):
+    """What the voxels of a channel are, of ``metassl.INTENSITIES``."""
+    names = {"auto": _("automatic"), "ct": _("CT"), "other": _("not CT")}
+    return names.get(kind, kind)
+
+
 def methodName(method):
     """The name of a method that makes two predictions; methods of later versions keep their own."""
     names = {
@@ -59,3 +65,11 @@ def regionName(region):
 def regionNames():
     """Code -> full name of all regions."""
     return {region.code: regionName(region) for region in REGIONS}
+
+
+def problemText(problem):
+    """What the engine says about a case or the data set, with a remedy that can be followed in the panel."""
+    remedy = problem.get("remedy")
+    if problem.get("code") == "intensities":  # the engine's own names an option of the command line
+        remedy = _("If that is wrong, choose it under Intensities in section 2.")
+    return " ".join(filter(None, (problem["message"], remedy)))

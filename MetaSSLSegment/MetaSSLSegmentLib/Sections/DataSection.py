@@ -9,8 +9,9 @@ from ..Scene.CasePreview import showCase
 from ..Scene.Result import PREVIEW, RESULT
 from ..Scene.ResultLoader import LoadError
 from ..Scene.SampleSource import MAKING, discardUnfinished, sampleDataset, sampleIsMade
-from ..Scene.Words import roleName
+from ..Scene.Words import problemText, roleName
 from .CaseTable import CaseTable
+from .ChannelChoice import ChannelChoice
 from .ClassTable import ClassTable
 from .Section import Section, allow, fill, say
 from .Task import Task
@@ -28,6 +29,7 @@ class DataSection(Section):
         self._before = []
         self.caseTable = CaseTable(ui.caseTable, self.onSelected)
         self.classTable = ClassTable(ui.classTable, self.onClassRenamed)
+        self.channelChoice = ChannelChoice(ui.channelBox, ui.intensitiesBox)
         fill(ui.roleBox, [(role, roleName(role)) for role in ROLES])
         ui.addFolderButton.connect("clicked(bool)", self.onAddFolder)
         ui.casesFolderPath.connect("currentPathChanged(QString)", lambda path: self.updateButtons())
@@ -37,6 +39,7 @@ class DataSection(Section):
         ui.addAllNodesButton.connect("clicked(bool)", self.onAddAllNodes)
         ui.caseVolumeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.onVolumeChosen)
         ui.setRoleButton.connect("clicked(bool)", self.onSetRole)
+        ui.slicesBox.connect("clicked(bool)", self.onSlicesOnly)
         ui.removeCasesButton.connect("clicked(bool)", self.onRemove)
         ui.clearCasesButton.connect("clicked(bool)", self.onClear)
         ui.checkButton.connect("clicked(bool)", self.onCheck)
@@ -55,6 +58,7 @@ class DataSection(Section):
         """Fill both tables from the case list."""
         self.caseTable.show(self.cases.rows)
         self.classTable.show(self.cases)
+        self.channelChoice.show(self.cases)
         self.onSelected()
         self.showTitle()
         self.logic.tellSections()
@@ -84,8 +88,16 @@ class DataSection(Section):
         """Say everything about the selected case: the columns are narrow."""
         selected = self.caseTable.selected()
         row = next((row for row in self.cases.rows if row.id in selected), None) if len(selected) == 1 else None
+        ofScene = self._ofScene()
+        self.ui.slicesBox.checked = bool(ofScene) and all(row.slicesOnly for row in ofScene)
         say(self.ui.caseText, "" if row is None else self.caseTable.inWords(row))
         self.updateButtons()
+
+    def _ofScene(self):
+        """The selected cases whose annotation is a segmentation of the scene."""
+        selected = self.caseTable.selected()
+        rows = [row for row in self.cases.rows if row.id in selected and row.nodes is not None] if selected else []
+        return [row for row in rows if self.cases.nodesOf(row)[1] is not None]
 
     def summary(self):
         """How many cases have which role."""
@@ -104,6 +116,9 @@ class DataSection(Section):
         allow(ui.sampleButton, busy or ready)
         allow(ui.addNodesButton, busy or volume)
         allow(ui.addAllNodesButton, busy or volumes)
+        self.channelChoice.allow(busy)
+        drawn = "" if self._ofScene() else _("Select cases with a segmentation of the scene in the table first.")
+        allow(ui.slicesBox, busy or drawn)
         allow(ui.setRoleButton, busy or selected)
         allow(ui.showCaseButton, selected)
         allow(ui.removeCasesButton, busy or selected)
@@ -184,6 +199,9 @@ class DataSection(Section):
         self.refresh()
         self.caseTable.select(selected)
 
+    def onSlicesOnly(self, isSo):
+        self.cases.setSlicesOnly([row.id for row in self._ofScene()], isSo)
+
     def onRemove(self, _checked=False):
         self.cases.remove(self.caseTable.selected())
         self.refresh()
@@ -214,6 +232,14 @@ class DataSection(Section):
         except LoadError as error:
             say(self.ui.dataStatus, str(error), wrong=True)
 
+    def showCaseOf(self, ID):
+        """Show the case with this id, if it is still in the table."""
+        found = [n for n, row in enumerate(self.cases.rows) if row.id == ID]
+        if found:
+            self.showCase(found[0])
+        else:
+            say(self.ui.dataStatus, _("The case {case} is not in the table any more.").format(case=ID), wrong=True)
+
     # Checking
 
     def onCheck(self, _checked=False):
@@ -230,7 +256,7 @@ class DataSection(Section):
     def _onReport(self, event):
         if event["event"] == "report":
             about = [problem for problem in event.get("problems", []) if problem.get("case_id") is None]
-            texts = [(p["severity"], " ".join(filter(None, (p["message"], p.get("remedy"))))) for p in about]
+            texts = [(p["severity"], problemText(p)) for p in about]
             self._stops = [text for severity, text in texts if severity == "stop"]
             self._remarks = [text for severity, text in texts if severity != "stop"]
             self.cases.applyReport(event)

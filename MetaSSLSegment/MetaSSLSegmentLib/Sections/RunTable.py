@@ -21,7 +21,7 @@ class RunTable(Section):
         self.changed = lambda: None
         """Called when runs or models came or went."""
         self._facts = []
-        setUpTable(ui.runTable, (_("Training"), _("State"), _("MB"), _("Hold-out Dice")))
+        setUpTable(ui.runTable, (_("Training"), _("State"), _("MB"), _("Hold-out Dice"), _("Date"), _("Cases")))
         ui.runTable.connect("itemSelectionChanged()", self.updateButtons)
         ui.runsSection.connect("contentsCollapsed(bool)", lambda isCollapsed: self.refresh())
         ui.deleteCacheButton.connect("clicked(bool)", self.onDeleteCache)
@@ -42,6 +42,8 @@ class RunTable(Section):
                 _("finished") if facts.isFinished else _("unfinished"),
                 f"{facts.size / 1e6:.1f}",
                 "" if facts.holdOutDice is None else f"{facts.holdOutDice:.3f}",
+                facts.date,
+                "" if facts.cases is None else str(facts.cases),
             )
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)

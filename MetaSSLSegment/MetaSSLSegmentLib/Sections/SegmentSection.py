@@ -129,7 +129,9 @@ class SegmentSection(Section):
         self.task.begin(_("A folder is being segmented."), survives=True)
         self.task.run(
             ["predict", self.ui.modelBox.currentData, inputs, "--out", out, *self._options()],
-            lambda event: self.task.finish(text.format(count=len(event.get("results", [])), folder=out)),
+            lambda event: self.task.finish(
+                "\n".join([text.format(count=len(event.get("results", [])), folder=out), *self.task.warnings])
+            ),
         )
 
     def _options(self):

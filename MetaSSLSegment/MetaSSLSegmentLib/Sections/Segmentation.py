@@ -90,5 +90,6 @@ class Segmentation:
         self.task.work(loader.pieces(self.volume, results, CASE, self._classes, self.kinds), self._finish)
 
     def _finish(self, result):
-        self.task.finish(_("Done: {name}.").format(name=", ".join(node.GetName() for node in result.nodes.values())))
+        text = _("Done: {name}.").format(name=", ".join(node.GetName() for node in result.nodes.values()))
+        self.task.finish("\n".join([text, *(warning.removeprefix(f"{CASE}: ") for warning in self.task.warnings)]))
         self.done(result)

@@ -42,6 +42,8 @@ class Task:
         """The temporary folder, while there is one."""
         self.problem = ""
         """Why the last piece of work did not reach its end; "" when it did."""
+        self.warnings = []
+        """Sentences with which the engine has warned in this piece of work."""
         self.stopText = _("Cancel")
         self.onStop = self.cancel
         """Text of the button that stops the work, and what it does."""
@@ -67,6 +69,7 @@ class Task:
         if temporary:
             self.folder = Path(tempfile.mkdtemp(prefix="MetaSSL-", dir=slicer.app.temporaryPath))
         self.isRunning, self.isStopping, self._survives, self.problem = True, False, survives, ""
+        self.warnings = []
         self._say(reason)
         if self.line is not None:
             self.line.begin(reason, self.stopText)
@@ -124,10 +127,18 @@ class Task:
         usual = {
             "progress": self.progress,
             "log": self.logic.log,
-            "failed": lambda failure: self.finish(failure.text(), wrong=True),
+            "failed": lambda failure: self.finish("\n".join([failure.text(), *self.warnings]), wrong=True),
             "cancelled": lambda event: self.finish(_("Stopped.")),
         }
         self._survives = self._survives or survives
+        event = listening.pop("event", lambda event: None)
+
+        def listen(told):
+            if isinstance(told, dict) and told.get("event") == "warning" and told.get("message"):
+                self.warnings.append(str(told["message"]))
+            event(told)
+
+        usual["event"] = listen
         self.logic.engine.start(arguments, EngineListener(done=done, **(usual | listening)))
 
     def progress(self, phase, fraction, seconds=None, text=""):

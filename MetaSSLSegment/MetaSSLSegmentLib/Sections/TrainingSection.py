@@ -5,9 +5,11 @@ import qt
 from metassl import Job, duration
 from slicer.i18n import tr as _
 
-from ..Engine.Runs import eventsOf, modelIn
+from ..Engine.Runs import eventsOf, modelIn, warmUpOf
 from ..Scene.ParameterNode import trainingSettings
 from ..Scene.Words import methodName
+from .Budget import budgetInWords, learntLittle, rounded, tooLittle
+from .HoldOutTable import HoldOutTable, scoresOf
 from .Section import Section, allow, fill, say
 from .Task import Task
 from .WorkLine import WorkLine
@@ -33,9 +35,14 @@ class TrainingSection(Section):
         self._run = None
         self._isNew = False
         self._doubted = []
+        self._spent = 0.0
         self.trainedModel = None
         self.begun = self.trained = lambda *model: None
         """Called when a training begins, and with the model folder when one has made a model."""
+        self.showCase = lambda caseID: None
+        """Called with the id of a hold-out case that a person wants to see."""
+        self.holdOutTable = HoldOutTable(ui.holdOutTable, ui.showHoldOutButton, lambda caseID: self.showCase(caseID))
+        self._scores = {}
         self.runsChanged = lambda: None
         """Called when another runs folder was chosen, or a training has ended."""
         self._flushTimer = qt.QTimer()
@@ -91,15 +98,7 @@ class TrainingSection(Section):
             widget.enabled = not supervised and self.parameters.metasslLoss
 
     def _budgetInWords(self):
-        """What the budget buys here, when an earlier training tells."""
-        pace = self.logic.runs.stepsPerMinute(self.parameters.method)
-        if not pace:
-            return ""
-        if self.parameters.budgetKind == "minutes":
-            steps = self.parameters.minutes * pace
-            return _("About {steps} steps, by the pace of your last training.").format(steps=_rounded(steps))
-        time = duration(60 * self.parameters.iterations / pace)
-        return _("About {time}, by the pace of your last training.").format(time=time)
+        return budgetInWords(self.parameters, self.logic.runs.stepsPerMinute(self.parameters.method))
 
     def onChoice(self, name):
         if self.parameters is not None:
@@ -143,11 +142,13 @@ class TrainingSection(Section):
         run = Path(self.ui.resumeBox.currentData)
         self._begin(run, isNew=False)
         for event in eventsOf(run):
-            self.logic.curves.add(event)
+            self._remember(event)
         self._start(["train", "--resume", run])
 
     def _begin(self, run, isNew):
         self._run, self._isNew, self.trainedModel, self._doubted = run, isNew, None, []
+        self._spent, self._scores = 0.0, {}
+        self.holdOutTable.fill({})
         self.ui.logText.clear()
         self.logic.curves.clear()
         self.onChart()  # now that the person is here: later another module, with another layout, may be open
@@ -166,9 +167,25 @@ class TrainingSection(Section):
         self.logic.log(line)
 
     def _onEvent(self, event):
+        self._remember(event)
+        steps = event.get("steps")
+        if event["event"] == "plan" and isinstance(steps, int | float):  # the first that is known of this budget
+            little = tooLittle(steps, warmUpOf(self._run))
+            if little:
+                text = _("This budget holds about {steps} steps.").format(steps=rounded(steps))
+                say(self.status, f"{text} {little}", wrong=True)
+
+    def _remember(self, event):
+        """Take what the curves, and the words at the end, need of an event."""
         self.logic.curves.add(event)
-        if event["event"] == "annotations":
+        kind = event.get("event")
+        if kind == "annotations":
             self._doubted = [str(case) for case in event.get("doubted") or ()]
+        elif kind == "hold-out":
+            self._scores = scoresOf(event)
+        elif kind == "metrics":
+            fraction = event.get("fraction")
+            self._spent = fraction if isinstance(fraction, int | float) else 0.0
 
     def onChart(self, _index=0):
         """Show the chosen curves in the plot view."""
@@ -198,7 +215,8 @@ class TrainingSection(Section):
 
     def _outcome(self, event):
         """What is worth knowing of the trained model: hold-out Dice, doubted cases."""
-        text = ""
+        text = learntLittle(event.get("iterations"), self._spent, warmUpOf(self._run))
+        text = text and f" {text}"
         holdOut = event.get("hold_out")
         if holdOut:
             text += " " + _("Hold-out Dice {mean:.3f} over {cases} case(s).").format(
@@ -213,6 +231,7 @@ class TrainingSection(Section):
     def _onEnded(self):
         self._flushTimer.stop()
         self.logic.curves.flush()
+        self.holdOutTable.fill(self._scores)
         model = modelIn(self._run)
         self.trainedModel = None if model is None else model.path
         if self._isNew and not (self._run / "job.json").exists():  # the engine refused the data: nothing was learnt
@@ -224,8 +243,3 @@ class TrainingSection(Section):
     def cleanup(self):
         self._flushTimer.stop()
         super().cleanup()
-
-
-def _rounded(number):
-    """A number with its first two digits only: 1234 becomes 1200."""
-    return int(float(f"{number:.2g}"))

@@ -1,6 +1,5 @@
 """The segments of .seg.nrrd files, as 3D Slicer describes them, and the classes that they mean."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from .dataset import IGNORE, Dataset
+from .names import means_ignore, name_key
 from .rules import UnusableCase
 
 
@@ -29,23 +29,6 @@ class Segment:
     layer: int
     colour: tuple[int, int, int] | None
     terminology: str | None
-
-
-IGNORED_NAMES = {
-    *("ignore", "ignored", "ignore label", "ignore region", "void", "not annotated", "unannotated", "non annotated"),
-    *("not labelled", "not labeled", "unlabelled", "unlabeled", "do not care", "don't care"),
-}
-"""What people call voxels about which an annotation says nothing."""
-
-
-def name_key(name: str) -> str:
-    """What the names of one class have in common in all files: capitals and outer spaces do not count."""
-    return name.strip().casefold()
-
-
-def means_ignore(name: str) -> bool:
-    """Whether a segment or label of that name marks voxels that no loss and no metric counts."""
-    return " ".join(re.split(r"[\s_-]+", name_key(name))) in IGNORED_NAMES
 
 
 def read_segments(image: sitk.Image | sitk.ImageFileReader, path: Path | str) -> list[Segment]:

@@ -91,5 +91,10 @@ class HoldOut:
             "mean_dice": round(float(mean.mean()), 4),
             "cases": len(scores),
         }
-        self.reporter.event("hold-out", iteration=iteration, **self.result)
+        names = [c.name for c in self.classes]
+        per_case = {
+            case.id: {name: round(float(d), 4) for name, d in zip(names, score)}
+            for case, score in zip(self.cases, scores)
+        }
+        self.reporter.event("hold-out", iteration=iteration, **self.result, per_case=per_case)
         self.reporter.info(f"Hold-out Dice after step {iteration}: {self.result['mean_dice']:.4f}")

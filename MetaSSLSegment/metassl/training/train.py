@@ -21,7 +21,7 @@ from ..devices import choose_precision, describe_device, leave_memory_to_others,
 from ..distributed import SilentReporter, announce_failure, is_first, on_first_rank, own_device
 from ..errors import InputError, OutOfMemoryError, is_out_of_memory
 from ..events import Reporter
-from ..job import Job
+from ..job import FEW_STEPS, Job
 from ..planning.cache import CachedCase, build_cache
 from ..planning.fingerprint import Fingerprint
 from ..planning.plan import Plan
@@ -30,9 +30,6 @@ from .fitting import Fit
 from .run_folder import RunFolder
 from .trainer import Trainer
 from .warm_start import WarmStart
-
-FEW_STEPS = 150
-"""A budget with fewer steps is warned of."""
 
 
 def train(run: RunFolder, reporter: Reporter, should_stop: Callable[[], bool]) -> dict[str, Any]:
