@@ -78,7 +78,7 @@ def test_the_unlabelled_loss_counts_fully_from_the_first_step(parent, tmp_path):
     metrics = read_events(run.events_file, "metrics")
     assert {e["consistency"] for e in metrics} == {1.0}
     assert all(e["loss"].get("unlabelled", 0) > 0 for e in metrics)
-    assert Budget(job, warm_start=True).ramp() < 0.1  # trust in annotations is earned anew: corrected ones surprise
+    assert Budget(job, warm_start=True).doubt() < 0.1  # trust in annotations is earned anew: corrected ones surprise
 
 
 @pytest.mark.parametrize("name", list(METHODS))

@@ -92,6 +92,17 @@ def test_the_unlabelled_loss_and_the_trust_rise_with_the_ramp(make_trainer, monk
     assert seen[1::2] == pytest.approx([2 * value for value in ramp], abs=1e-5)
 
 
+def test_annotations_are_doubted_in_the_warm_up_already(make_trainer, monkeypatch):
+    trainer, trust, loss = make_trainer(ramp=0.4, warm_up=0.5), [], []
+    streams, forward = Objective.streams, Objective.forward
+    monkeypatch.setattr(Objective, "streams", lambda self, *data: trust.append(data[-1]) or streams(self, *data))
+    monkeypatch.setattr(Objective, "forward", lambda self, *data: loss.append(data[-1]) or forward(self, *data))
+    for _ in steps(trainer, 6):
+        pass
+    assert trust == pytest.approx([0.006738, 0.060055, 0.286505, 0.731616, 1, 1], abs=1e-5)
+    assert loss == pytest.approx([0.006738] * 6, abs=1e-5)  # of 5 steps after the warm-up, none is over
+
+
 def test_weights_decay(make_trainer, monkeypatch):
     """Without a gradient AdamW multiplies every weight by 1 - rate x decay; the first rate is 5 % of the peak."""
 

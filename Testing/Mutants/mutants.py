@@ -271,8 +271,8 @@ MUTANTS = (
     Mutant(
         "labels are interpolated",
         "planning/resampling.py",
-        "plan.spacing[::-1], sitk.sitkNearestNeighbor",
-        "plan.spacing[::-1], sitk.sitkLinear",
+        "_to_spacing(image, plan, sitk.sitkNearestNeighbor)",
+        "_to_spacing(image, plan, sitk.sitkLinear)",
         "test_preprocessing.py",
     ),
     Mutant(

@@ -23,7 +23,7 @@ class AnnotationTrust(nn.Module):
 
     trust = min(1, a / (0.75 A))^(20 ramp), but at least 0.1. a is the case's running agreement, foreground Dice times
     the smaller by the larger of the predicted and the annotated volume; A is the upper quartile of a over the cases
-    and ramp the rise of the unlabelled loss's weight: first all cases are learnt, hard ones, which come later, as
+    and ramp rises over the training: first all cases are learnt, hard ones, which come later, as
     well. The method's regions judge single voxels; an annotation that is wrong as a whole (shifted, too large, too
     small) shows in its case's overlap and volume. Not part of the article; see docs/benchmarks.md.
 

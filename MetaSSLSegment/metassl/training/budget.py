@@ -70,12 +70,19 @@ class Budget:
         return self.job.method != "supervised" and self.spent() < self.job.warm_up
 
     def ramp(self) -> float:
-        """How much the network's own judgement counts by now, exp(-5 (1 - t / T_r)^2), from 0 to 1.
+        """How much the other prediction counts by now, 0 to 1; t of ``_rise`` begins after the warm-up."""
+        return self._rise((self.spent() - self.job.warm_up) / max(1 - self.job.warm_up, 1e-9))
 
-        t begins after the warm-up.
+    def doubt(self) -> float:
+        """How much the network's own judgement of the annotations counts by now, 0 to 1.
+
+        t of ``_rise`` begins with the training: wrong annotations must be doubted before they are learnt by heart.
         """
-        past = (self.spent() - self.job.warm_up) / max(1 - self.job.warm_up, 1e-9)
-        rise = min(1.0, max(0.0, past) / self.job.ramp) if self.job.ramp > 0 else 1.0
+        return self._rise(self.spent())
+
+    def _rise(self, t: float) -> float:
+        """exp(-5 (1 - t / T_r)^2)."""
+        rise = min(1.0, max(0.0, t) / self.job.ramp) if self.job.ramp > 0 else 1.0
         return math.exp(-5 * (1 - rise) ** 2)
 
     def consistency(self) -> float:

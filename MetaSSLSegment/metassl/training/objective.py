@@ -53,7 +53,7 @@ class Objective(nn.Module):
         Args:
             crops: of one step, on the device.
             labelled: number of labelled crops, which come first.
-            ramp: how much the network's own judgement counts by now, see ``Budget.ramp``.
+            ramp: how much the network's own judgement counts by now, see ``Budget.doubt``.
         """
         weak, strong, labels = self.augment(crops.images, crops.labels, crops.seeds)
         cases = crops.cases[:labelled]

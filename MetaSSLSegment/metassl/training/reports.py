@@ -128,7 +128,7 @@ class Reports:
         if not objective.uses_trust:
             return
         cases = self.cases["labelled"]
-        trust = objective.trust(range(len(cases)), self.budget.ramp()).tolist()
+        trust = objective.trust(range(len(cases)), self.budget.doubt()).tolist()
         dice = objective.trust.dice().tolist()
         least = DOUBTED if max(dice) >= LEARNT else 0.0
         self.reporter.event(

@@ -130,7 +130,7 @@ class Trainer:
         warming_up = self.budget.is_warming_up()
         if warming_up:
             crops, unlabelled = crops.first(labelled), 0
-        streams = self.objective.streams(crops.to(self.device), labelled, self.budget.ramp())
+        streams = self.objective.streams(crops.to(self.device), labelled, self.budget.doubt())
         self.method.train()
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.precision):
