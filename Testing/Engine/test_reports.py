@@ -36,7 +36,7 @@ class Trust:
 @pytest.mark.parametrize(("best", "doubted"), [(0.75, ["c"]), (0.5, ["c"]), (0.375, [])])
 def test_a_model_that_has_learnt_little_doubts_no_annotation(best, doubted):
     listener = Listener()
-    budget = SimpleNamespace(ramp=lambda: 1.0, iteration=8)
+    budget = SimpleNamespace(doubt=lambda: 1.0, iteration=8)
     reports = Reports(listener, None, budget, {"labelled": [SimpleNamespace(id=name) for name in "abc"]})
     reports.annotations(SimpleNamespace(uses_trust=True, trust=Trust(best)))
     ((name, facts),) = listener.events
