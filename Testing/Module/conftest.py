@@ -14,6 +14,9 @@ from harness import minislicer  # noqa: E402
 
 slicer = minislicer.bootstrap()
 
+from harness.interaction import failOnCallbackErrors, failOnWarnings  # noqa: E402
+from user import User  # noqa: E402
+
 
 @pytest.fixture(autouse=True)
 def scene():
@@ -21,3 +24,12 @@ def scene():
     slicer.mrmlScene.Clear(False)
     yield slicer.mrmlScene
     slicer.mrmlScene.Clear(False)
+
+
+@pytest.fixture
+def user(tmp_path):
+    """A person in front of the freshly opened module."""
+    with failOnCallbackErrors(), failOnWarnings():
+        person = User(tmp_path / "runs")
+        yield person
+        person.close()

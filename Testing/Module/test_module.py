@@ -10,12 +10,11 @@ import pytest
 import SimpleITK as sitk
 import slicer
 from conftest import FOLDER, MODULE
-from harness.interaction import LatencyMonitor, failOnCallbackErrors, failOnWarnings, screenshot, waitUntil
+from harness.interaction import LatencyMonitor, screenshot, waitUntil
 from harness.module_loading import loadModule
 from metassl import Job
 from metassl.data.sample import make_sample
 from metassl.regions import REGIONS
-from user import User
 
 SECTIONS = ("setup", "data", "training", "segment", "display")
 
@@ -24,15 +23,6 @@ SECTIONS = ("setup", "data", "training", "segment", "display")
 def sample(tmp_path_factory):
     """A small synthetic data set."""
     return make_sample(tmp_path_factory.mktemp("sample ü '"), labelled=2, unlabelled=3, test=1)
-
-
-@pytest.fixture
-def user(tmp_path):
-    """A person in front of the freshly opened module."""
-    with failOnCallbackErrors(), failOnWarnings():
-        person = User(tmp_path / "runs")
-        yield person
-        person.close()
 
 
 def test_opening_the_module_imports_neither_torch_nor_monai_nor_skimage():

@@ -3,13 +3,13 @@
 import pytest
 import qt
 import slicer
-from harness.interaction import failOnCallbackErrors, failOnWarnings, processEvents
+from harness.interaction import processEvents
 from MetaSSLSegmentLib.Sections.Colours import LEAST_CONTRAST, ODD, QUIET, WRONG, contrast, readable
 from MetaSSLSegmentLib.Sections.Section import fill, say
 from test_data_section import dataset
 from test_exchange import segmentationNode, volumeNode
 from test_result import segmented
-from user import PANEL_SIZE, User
+from user import PANEL_SIZE
 
 SECTIONS = ("setup", "data", "training", "segment", "display")
 LONG = "a long name that somebody gave without a thought of the width of panels in any program whatsoever"
@@ -34,14 +34,6 @@ def application():
     yield qt.QApplication
     qt.QApplication.setFont(font)
     qt.QApplication.setPalette(palette)
-
-
-@pytest.fixture
-def user(tmp_path):
-    with failOnCallbackErrors(), failOnWarnings():
-        person = User(tmp_path / "runs")
-        yield person
-        person.close()
 
 
 def widgetsIn(widget):

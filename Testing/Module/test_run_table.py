@@ -7,18 +7,8 @@ import zipfile
 import pytest
 import qt
 import slicer
-from harness.interaction import failOnCallbackErrors, failOnWarnings
 from MetaSSLSegmentLib.Engine.RunFiles import exportModel, importModel
 from test_runs import DONE, STOPPED, makeModel, makeRun
-from user import User
-
-
-@pytest.fixture
-def user(tmp_path):
-    with failOnCallbackErrors(), failOnWarnings():
-        person = User(tmp_path / "runs")
-        yield person
-        person.close()
 
 
 @pytest.fixture

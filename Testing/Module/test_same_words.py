@@ -6,18 +6,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer
-from harness.interaction import failOnCallbackErrors, failOnWarnings
 from metassl.cli.main import main
 from metassl.data.sample import make_sample
-from user import User
-
-
-@pytest.fixture
-def user(tmp_path):
-    with failOnCallbackErrors(), failOnWarnings():
-        person = User(tmp_path / "runs")
-        yield person
-        person.close()
 
 
 @pytest.fixture(scope="module")

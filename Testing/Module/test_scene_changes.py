@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import slicer
-from harness.interaction import failOnCallbackErrors, failOnWarnings, processEvents
+from harness.interaction import processEvents
 from harness.scene_views import sliceImage
 from metassl.regions import REGIONS
 from MetaSSLSegmentLib.Scene import SampleSource
@@ -18,15 +18,6 @@ from test_data_section import dataset
 from test_exchange import segmentationNode, volumeNode
 from test_result import segmented
 from test_runs import makeModel
-from user import User
-
-
-@pytest.fixture
-def user(tmp_path):
-    with failOnCallbackErrors(), failOnWarnings():
-        person = User(tmp_path / "runs")
-        yield person
-        person.close()
 
 
 def offered(selector):
