@@ -56,8 +56,7 @@ class Runs:
         """The pace of the newest training with a method that was not cut off, or None."""
         for run in self.all():
             try:
-                last = _lastEvent(run)
-                if _jobOf(run)["method"] == method and last["event"] == "done":
+                if _jobOf(run)["method"] == method and (last := _lastEvent(run))["event"] == "done":
                     return 60 * float(last["iterations"]) / float(last["seconds"])
             except (OSError, ValueError, TypeError, KeyError, ZeroDivisionError, RecursionError):
                 continue

@@ -14,7 +14,6 @@ def showCase(cases, row):
         cases: the CaseList.
         row: its CaseRow.
 
-    Raises:
     Returns:
         Names of the annotations that were shown before and stay, because a person has changed them.
 

@@ -1,6 +1,5 @@
 """What the engine's words are called in the language of the application."""
 
-from metassl import REGIONS
 from slicer.i18n import tr as _
 
 
@@ -60,11 +59,6 @@ def regionName(region):
         "DS": _("discrepant suspicious"),
     }
     return names.get(region.code, region.name)
-
-
-def regionNames():
-    """Code -> full name of all regions."""
-    return {region.code: regionName(region) for region in REGIONS}
 
 
 def problemText(problem):

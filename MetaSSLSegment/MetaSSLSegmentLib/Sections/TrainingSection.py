@@ -64,6 +64,7 @@ class TrainingSection(Section):
                 {"mild": _("mild"), "paper": _("as in the article"), "released-code": _("as in the released code")},
             ),
         }
+        self._paces = {}
         for name, (box, choices) in self._choices.items():
             fill(box, choices.items())
             box.connect("currentIndexChanged(int)", lambda index, name=name: self.onChoice(name))
@@ -98,7 +99,10 @@ class TrainingSection(Section):
             widget.enabled = not supervised and self.parameters.metasslLoss
 
     def _budgetInWords(self):
-        return budgetInWords(self.parameters, self.logic.runs.stepsPerMinute(self.parameters.method))
+        method = self.parameters.method
+        if method not in self._paces:  # reading the runs would take long at every change of a parameter
+            self._paces[method] = self.logic.runs.stepsPerMinute(method)
+        return budgetInWords(self.parameters, self._paces[method])
 
     def onChoice(self, name):
         if self.parameters is not None:
@@ -112,6 +116,7 @@ class TrainingSection(Section):
 
     def refreshRuns(self):
         """Offer the trainings that can be resumed, and learn from those that have ended."""
+        self._paces.clear()
         if self.parameters is not None:
             say(self.ui.budgetText, self._budgetInWords())
         fill(self.ui.resumeBox, [(str(run), run.name) for run in self.logic.runs.unfinished()])
