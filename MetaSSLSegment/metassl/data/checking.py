@@ -202,7 +202,7 @@ def _check_case(case: Case, dataset: Dataset, kept: KeptVolumes | None) -> tuple
         label, label_fixes = read_label_with_fixes(case.label, dataset, images[0])
         fixes += label_fixes
         classes = frozenset(distinct_values(label)) - {0, IGNORE}
-        connected = frozenset(k for k, share in largest_shares(label).items() if k in classes and share >= ONE_PART)
+        connected = frozenset(k for k, share in largest_shares(label, classes).items() if share >= ONE_PART)
         if not classes:
             message = f"The label {case.label} is empty: everything is background."
             remedy = "If the case is not annotated yet, make it unlabelled; otherwise it teaches background only."

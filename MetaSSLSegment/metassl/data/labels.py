@@ -1,6 +1,5 @@
 """Reading the label of a case: what can be put right is put right and described by a ``Fix``."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,9 @@ import SimpleITK as sitk
 from ..errors import first_few
 from .dataset import Dataset
 from .formats.picture import is_picture
-from .images import covers, geometry_distance, image_like, overlaps, read_header, resample_onto, same_geometry
-from .reading import open_volumes, size_text
+from .formats.volume_file import VolumeFile
+from .images import covers, geometry_distance, image_like, open_source, overlaps, resample_onto, same_geometry
+from .reading import read_volumes, size_text
 from .rules import Fix, UnusableCase
 from .segmentations import Segment, class_of_value, read_segments, repeated_names
 
@@ -70,12 +70,11 @@ def label_values(path: Path | str) -> set[int]:
 def _read_label_file(path: Path | str) -> tuple[sitk.Image, list[Segment]]:
     """A label file: 3D, with several components only where they are layers of segments; and its segments."""
     segments: list[Segment] = []
-    layers = 1
-    if os.path.isfile(path):
-        header = read_header(path)
-        segments = read_segments(header, path)
-        layers = header.GetNumberOfComponents() if segments else 1
-    image = open_volumes(path, layers)
+    layers, source = 1, open_source(path)
+    if isinstance(source, VolumeFile):
+        segments = read_segments(source.header, path)
+        layers = source.header.GetNumberOfComponents() if segments else 1
+    image = read_volumes(path, source, layers)
     return (image[:, :, :, 0] if image.GetDimension() == 4 else image), segments
 
 

@@ -93,26 +93,26 @@ def _as_float(image: sitk.Image, known: dict[str, str]) -> sitk.Image:
 
 
 def open_volumes(path: Path | str, count: int, fixed: Callable[[Fix], None] | None = None) -> sitk.Image:
-    """Read a file or DICOM folder that holds ``count`` volumes; what can be refused by its header is not read."""
-    source = look_at(path, count)
+    """Read a file or DICOM folder that holds ``count`` volumes; what can be refused by its header is not read.
+
+    Raises:
+        UnusableCase: see ``read_images``.
+    """
+    return read_volumes(path, open_source(path), count, fixed)
+
+
+def read_volumes(
+    path: Path | str, source: VolumeFile | DicomSeries, count: int, fixed: Callable[[Fix], None] | None = None
+) -> sitk.Image:
+    """As ``open_volumes``, of what is open already."""
+    _require_volumes(path, source.size, source.components, count)
+    _require_geometry(path, source.spacing, source.direction.ravel(), source.origin)
     image = source.read()
     _require_volumes(path, image.GetSize(), image.GetNumberOfComponentsPerPixel(), count)
     _require_geometry(path, image.GetSpacing(), image.GetDirection(), image.GetOrigin())
     for fix in source.fixes if fixed else ():
         fixed(fix)
     return image
-
-
-def look_at(path: Path | str, count: int) -> VolumeFile | DicomSeries:
-    """A file or DICOM folder that holds ``count`` volumes, as far as its header tells; no voxels are read.
-
-    Raises:
-        UnusableCase: see ``read_images``.
-    """
-    source = open_source(path)
-    _require_volumes(path, source.size, source.components, count)
-    _require_geometry(path, source.spacing, source.direction.ravel(), source.origin)
-    return source
 
 
 def _require_volumes(path: Path | str, size: tuple[int, ...], components: int, count: int) -> None:

@@ -111,7 +111,8 @@ def build_cache(
     """
     _make_folder(folder)
     cases = dataset.with_role("labelled", "unlabelled", "hold-out")
-    missing = [case for case in cases if _find_cached(case, dataset, plan, folder) is None]
+    found = {case.id: _find_cached(case, dataset, plan, folder) for case in cases}
+    missing = [case for case in cases if found[case.id] is None]
     largest = _require_space(missing, headers or {}, plan, folder)
     done = len(cases) - len(missing)
     kept = kept or KeptVolumes(0)
@@ -126,7 +127,9 @@ def build_cache(
     with closing(finished):
         for case, preprocessed in map_cases(work, missing, largest, should_stop, stopped):
             try:
-                finished.add(case.id, preprocessed.result())
+                content = preprocessed.result()
+                finished.add(case.id, content)
+                found[case.id] = CachedCase(case.id, case.role, folder, tuple(content["shape"]))
             except InputError as error:
                 failed[case.id] = error
                 if warn:
@@ -138,7 +141,7 @@ def build_cache(
     if failed and not any(case.role == "labelled" for case in left):
         case_id, error = next(iter(failed.items()))
         raise InputError(f"Case {case_id}: {error}", error.hint) from error
-    return [_find_cached(case, dataset, plan, folder) for case in left]
+    return [found[case.id] for case in left]
 
 
 class _Finished:

@@ -28,7 +28,7 @@ def to_grid(images: Sequence[sitk.Image], plan: Plan) -> tuple[np.ndarray, sitk.
         plan: alignment, spacing and intensities.
 
     Returns:
-        (channels, k, j, i) float32, and a uint8 image whose geometry is that of the array (its voxels mean nothing).
+        (channels, k, j, i) float32, and an image whose geometry is that of the array (its voxels mean nothing).
     """
     array = None
     for channel, (image, rule) in enumerate(zip(images, plan.intensities)):
@@ -36,7 +36,7 @@ def to_grid(images: Sequence[sitk.Image], plan: Plan) -> tuple[np.ndarray, sitk.
         if array is None:
             array = np.empty((len(images), *resampled.GetSize()[::-1]), np.float32)
         array[channel] = sitk.GetArrayViewFromImage(resampled)
-    return array, sitk.Cast(resampled, sitk.sitkUInt8)
+    return array, resampled
 
 
 def _channel_to_grid(image: sitk.Image, rule: Intensity, plan: Plan) -> sitk.Image:

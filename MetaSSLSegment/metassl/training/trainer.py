@@ -67,14 +67,15 @@ class Trainer:
         torch.manual_seed(job.seed)
         self.method = move_to_device(build_method(job.method, plan.network, job.ema_decay), device)
         self.objective = Objective(job, plan, len(self.cases["labelled"])).to(device)
-        self.start = WarmStart.load(run.start_file)
-        if self.start:
-            self.start.give(self.method, self.objective.heterogeneous.thresholds, dataset.classes)
+        start = WarmStart.load(run.start_file)
+        self.parent = start.parent if start else None
+        if start:
+            start.give(self.method, self.objective.heterogeneous.thresholds, dataset.classes)
         self.optimizer = torch.optim.AdamW(
             self.method.trained_parameters(),
             lr=job.learning_rate,
             weight_decay=job.weight_decay,
-            fused=device.type == "cuda" or None,  # also asks the GPU one question less under fp16's scaler
+            fused=device.type == "cuda" or None,  # under fp16's scaler also one question less to the GPU
         )
         torch.backends.cudnn.benchmark = True  # all patches have one size
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
@@ -88,11 +89,10 @@ class Trainer:
             rank(),
             world_size(),
         )
-        self.budget = Budget(job, bool(self.start) and not self.start.new_classes(dataset.classes))
+        self.budget = Budget(job, bool(start) and not start.new_classes(dataset.classes))
         self.reports = Reports(reporter, job, self.budget, self.cases)
         self.hold_out = HoldOut(self.cases["hold-out"], dataset.classes, reporter)
-        self.diverged = 0
-        self.saving_seconds = 0.0
+        self.diverged, self.saving_seconds = 0, 0.0
         self.last_checkpoint = time.monotonic()
         self.resume()
 
@@ -289,7 +289,7 @@ class Trainer:
         """Where the model comes from."""
         return {
             "complete": complete,
-            "parent": self.start.parent if self.start else None,
+            "parent": self.parent,
             "iterations": self.budget.iteration,
             "training_seconds": round(self.budget.seconds, 1),
             "ranks": world_size(),

@@ -1,5 +1,6 @@
 """Pictures (PNG, JPEG, BMP, TIFF): one slice with one grey value per pixel."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,12 @@ def require_whole_picture(path: Path) -> None:
     Raises:
         UnusableCase: the file is cut off.
     """
-    content = path.read_bytes()
-    cut = content.startswith(JPEG_BEGIN) and JPEG_END not in content[-TAIL:]
-    if content.startswith(b"BM"):
-        cut = len(content) < int.from_bytes(content[2:6], "little")
+    with open(path, "rb") as file:
+        begin, length = file.read(6), file.seek(0, os.SEEK_END)
+        file.seek(max(0, length - TAIL))
+        cut = begin.startswith(JPEG_BEGIN) and JPEG_END not in file.read()
+    if begin.startswith(b"BM"):
+        cut = length < int.from_bytes(begin[2:6], "little")
     if cut:
         raise UnusableCase("unreadable", f"{path} ends before its last pixel.", COPY_AGAIN)
 

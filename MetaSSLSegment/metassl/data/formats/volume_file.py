@@ -53,7 +53,8 @@ class VolumeFile:
             self._file = look(self.path) if look else None
             self._stored = self._file.stored() if look else None
             self._verified = require_whole(self.path, self._stored) if look else True
-            self._grid, self.header = self._take_header()
+            self._grid: NiftiGrid | None = None
+            self.header = self._take_header()
             missing = self._file.not_stated() if look else []
             if is_picture(self.path):
                 require_whole_picture(self.path)
@@ -91,9 +92,8 @@ class VolumeFile:
             self.size, self.spacing, self.origin = (*self.size, 1), (*self.spacing, 1.0), (*self.origin, 0.0)
             self.direction = direction
 
-    def _take_header(self) -> tuple[NiftiGrid | None, sitk.ImageFileReader]:
-        """ITK's view of the header, and the grid that has to be mended for it if it has to."""
-        self._grid = None
+    def _take_header(self) -> sitk.ImageFileReader:
+        """ITK's view of the header; ``_grid`` becomes the grid that has to be mended for it if it has to."""
         grid = self._file.grid() if isinstance(self._file, NiftiFile) else None
         try:
             header = self._itk_header(self.path)
@@ -105,7 +105,7 @@ class VolumeFile:
             self._grid = grid
             with self._copy(voxels=False) as path:
                 header = self._itk_header(path)
-        return self._grid, header
+        return header
 
     def _copy(self, voxels: bool):
         """Context that gives the path of what ITK can read."""
