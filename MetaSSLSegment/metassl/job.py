@@ -24,6 +24,7 @@ BUDGETS = ("minutes", "iterations", "megavoxels")
 """Settings that say how long to train; one of them is given."""
 FEW_STEPS = 150
 """A budget with fewer steps is warned of."""
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 GROUPS = ("budget and device", "data and network", "method", "MetaSSL loss", "expert")
 """Headings under which settings are offered, in order."""
 
@@ -143,9 +144,7 @@ class Job:
         "what is pasted into the strong views of unlabelled crops: parts of labelled ones, or nothing",
         choices=("labelled", "off"),
     )
-    precision: str = setting(
-        "expert", "auto", "number format inside the network", choices=("auto", "bf16", "fp16", "fp32")
-    )
+    precision: str = setting("expert", "auto", "number format inside the network", choices=PRECISIONS)
 
     def __post_init__(self):
         for item in fields(self):

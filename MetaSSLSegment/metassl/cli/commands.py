@@ -131,7 +131,7 @@ def _predict(args: argparse.Namespace, reporter: Reporter, should_stop: Callable
     device = choose_device(args.device, reporter.warning)
     model = load_model(args.model, device)
     reporter.info(f"Device: {describe_device(device)}")
-    if args.keep_largest is None and (names := ", ".join(c.name for c in model.one_part)):
+    if args.keep_largest is None and (names := ", ".join(model.classes[k - 1].name for k in model.one_part)):
         reporter.info(f"Only the largest part is kept of {names}, as in all labelled cases (--keep-all: all parts).")
     results = predict_files(
         model,

@@ -66,8 +66,12 @@ def stray_slices(headers: Mapping[str, VolumeHeader]) -> list[str]:
     Args:
         headers: case id -> header.
     """
-    slices = [case for case, header in headers.items() if flat_axis(header.size) is not None]
+    slices = _single_slices(headers)
     return slices if len(slices) <= FEW_SLICES * len(headers) else []
+
+
+def _single_slices(headers: Mapping[str, VolumeHeader]) -> list[str]:
+    return [case for case, header in headers.items() if flat_axis(header.size) is not None]
 
 
 def mixture(headers: Mapping[str, VolumeHeader]) -> str:
@@ -76,7 +80,7 @@ def mixture(headers: Mapping[str, VolumeHeader]) -> str:
     Args:
         headers: case id -> header.
     """
-    slices = [case for case, header in headers.items() if flat_axis(header.size) is not None]
+    slices = _single_slices(headers)
     volumes = [case for case in headers if case not in set(slices)]
     if not slices or not volumes:
         return ""
@@ -91,12 +95,7 @@ def acquisition_alignment(headers: Sequence[VolumeHeader]) -> Alignment | None:
         return None
     thick = thick[:MOST_COMPARED]
     candidates = [Alignment(header.axes, _plane_axis(header)) for header in thick]
-
-    def agreement(candidate: Alignment) -> float:
-        orders = (order_of_axes(candidate, header) for header in thick)
-        return sum(np.trace(_cosines(candidate, header)[:, order]) for header, order in zip(thick, orders))
-
-    return max(candidates, key=agreement)
+    return max(candidates, key=lambda candidate: sum(_best_order(candidate, header)[1] for header in thick))
 
 
 def aligned_header(header: VolumeHeader, alignment: Alignment | None) -> VolumeHeader:
@@ -109,12 +108,20 @@ def aligned_header(header: VolumeHeader, alignment: Alignment | None) -> VolumeH
 
 def order_of_axes(alignment: Alignment, header: VolumeHeader) -> list[int]:
     """For each array axis (k, j, i) of the alignment, the one of a volume that becomes it."""
-    cosines, thick = _cosines(alignment, header), _plane_axis(header)
+    return _best_order(alignment, header)[0]
+
+
+def _best_order(alignment: Alignment, header: VolumeHeader) -> tuple[list[int], float]:
+    """The order, and how well the axes then agree: the sum of their absolute cosines."""
+    cosines = np.abs(np.array(alignment.axes) @ np.transpose(header.axes))  # alignment's axes x volume's axes
+    thick = _plane_axis(header)
     orders = [list(order) for order in permutations(range(3))]
     flat = flat_axis(header.size) is not None
     if flat or (thick is not None and cosines[alignment.through_plane, thick] >= SAME_PLANE):
         orders = [order for order in orders if order[alignment.through_plane] == thick]
-    return max(orders, key=lambda order: np.trace(cosines[:, order]))
+    agreements = [float(np.trace(cosines[:, order])) for order in orders]
+    best = int(np.argmax(agreements))
+    return orders[best], agreements[best]
 
 
 def _plane_axis(header: VolumeHeader) -> int | None:
@@ -141,8 +148,3 @@ def align(image: sitk.Image, alignment: Alignment | None) -> sitk.Image:
     backwards = [np.dot(header.axes[a], alignment.axes[n]) < 0 for n, a in enumerate(order)]
     k, j, i = (slice(None, None, -1 if flip else 1) for flip in backwards)
     return image[i, j, k] if any(backwards) else image
-
-
-def _cosines(alignment: Alignment, header: VolumeHeader) -> np.ndarray:
-    """(3, 3) absolute cosines, alignment's axes x volume's axes."""
-    return np.abs(np.array(alignment.axes) @ np.transpose(header.axes))

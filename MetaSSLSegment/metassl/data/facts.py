@@ -60,11 +60,17 @@ def channel_facts(
         modality = image.GetMetaData(MODALITY) if image.HasMetaDataKey(MODALITY) else ""
         known = told_ct(dataset, channel)
         inside = voxels[places] if places is not None and known is not False else np.zeros(0, np.float32)
-        if voxels.size > SAMPLED:
-            voxels = voxels[np.random.default_rng(0).integers(voxels.size, size=SAMPLED)]
+        voxels = sampled(voxels)
         percentiles = tuple(float(v) for v in np.percentile(voxels, PERCENTILES))
         facts.append(ChannelFacts(percentiles, looks_like_ct(voxels), modality, inside))
     return tuple(facts)
+
+
+def sampled(voxels: np.ndarray) -> np.ndarray:
+    """``SAMPLED`` of the voxels (n,), the same ones of the same volume; all where they are fewer."""
+    if voxels.size <= SAMPLED:
+        return voxels
+    return voxels[np.random.default_rng(0).integers(voxels.size, size=SAMPLED)]
 
 
 def told_ct(dataset: Dataset, channel: int) -> bool | None:

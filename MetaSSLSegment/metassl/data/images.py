@@ -108,22 +108,18 @@ def volume_header(path: Path | str) -> VolumeHeader:
 
 def oriented_header(size: Sequence[int], spacing: Sequence[float], direction: Sequence[float]) -> VolumeHeader:
     """The header of a grid whose size, spacing and directions are those of its voxel axes (i, j, k)."""
-    order = _nearest_axes(direction)[::-1]
+    order = patient_axes(direction)[::-1]
     axes = []
     for column, anatomical in zip(_cosines(direction).T[order], (2, 1, 0)):
         axes.append(tuple((column if column[anatomical] >= 0 else -column).tolist()))
     return VolumeHeader(tuple(int(size[a]) for a in order), tuple(float(spacing[a]) for a in order), tuple(axes))
 
 
-def patient_axes(source: sitk.Image | sitk.ImageFileReader) -> list[int]:
+def patient_axes(direction: Sequence[float]) -> list[int]:
     """The voxel axis (0 is i) nearest to each of the patient's axes right-left, anterior-posterior, inferior-superior.
 
     Each voxel axis is taken once, as by ``SimpleITK.DICOMOrient``. A fourth axis does not count.
     """
-    return _nearest_axes(source.GetDirection())
-
-
-def _nearest_axes(direction: Sequence[float]) -> list[int]:
     cosines = _cosines(direction).ravel().tolist()
     towards = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(cosines)  # as "LPS"
     return [next(axis for axis in range(3) if towards[axis] in ends) for ends in ("RL", "AP", "IS")]

@@ -20,7 +20,7 @@ from ..crops.augmentation import MIRROR_AXES
 from ..data.dataset import Dataset, SegmentClass, read_class
 from ..errors import InputError, visible
 from ..files import read_json, refuse_links, replacing, write_json
-from ..job import Job
+from ..job import PRECISIONS, Job
 from ..networks.dynunet import network_arguments
 from ..networks.instance_norm import move_to_device
 from ..planning.cost import parameters
@@ -35,7 +35,6 @@ VERSION = 2
 METADATA = Path("configs", "metadata.json")
 INFERENCE = Path("configs", "inference.json")
 WEIGHTS = Path("models", "model.pt")
-PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 LEAST_BYTES = 4
 """Of a parameter in the file: a network that describes itself as larger would only fill the memory."""
 
@@ -72,9 +71,9 @@ class Model:
     hold_out_agreement: tuple[float, ...] = ()
 
     @property
-    def one_part(self) -> tuple[SegmentClass, ...]:
-        """The classes that formed one part in all labelled cases, so that only the largest part is kept of them."""
-        return tuple(self.classes[k - 1] for k in self.fingerprint.connected) if self.fingerprint else ()
+    def one_part(self) -> tuple[int, ...]:
+        """Network classes that formed one part in all labelled cases, so that only the largest part is kept of them."""
+        return self.fingerprint.connected if self.fingerprint else ()
 
     @property
     def device(self) -> torch.device:

@@ -93,6 +93,7 @@ def predict_volume(
         oriented = oriented_grid(images[0], model.plan)
         scale = [n / o for n, o in zip(grid.GetSpacing(), oriented.GetSpacing())][::-1]
         size = oriented.GetSize()[::-1]
+        del grid  # as large as a channel
 
         def compute(device: torch.device) -> dict[str, Tensor]:
             precision = inference_precision(device, model.precision)
@@ -221,7 +222,7 @@ def _within_memory(
 def _one_part(model: Model, keep_largest: bool | None) -> Collection[int]:
     """The classes of which only the largest part is kept."""
     if keep_largest is None:
-        return model.fingerprint.connected if model.fingerprint else ()
+        return model.one_part
     return range(1, len(model.classes) + 1) if keep_largest else ()
 
 

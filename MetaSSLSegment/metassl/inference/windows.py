@@ -24,6 +24,15 @@ VOXELS_PER_PASS = 2_000_000
 Window = tuple[slice, slice, slice]
 
 
+def pad_to_patch(image: Tensor, patch: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
+    """The image (C, k, j, i) with zeros around it where it is smaller than the patch, and where it lies in that."""
+    missing = [max(p - n, 0) for n, p in zip(image.shape[1:], patch)]
+    inside = (slice(None), *(slice(m // 2, m // 2 + n) for n, m in zip(image.shape[1:], missing)))
+    if any(missing):
+        image = functional.pad(image, [side for m in reversed(missing) for side in (m // 2, m - m // 2)])
+    return image, inside
+
+
 def window_slices(size: Sequence[int], patch: Sequence[int], overlap: float) -> list[Window]:
     """The windows over a volume (k, j, i), ordered by their first plane; a smaller volume counts as padded."""
     size = [max(n, p) for n, p in zip(size, patch)]
@@ -57,10 +66,7 @@ def blend_windows(
     Raises:
         RuntimeError, MemoryError: of ``predict``; for a lack of memory only when single windows do not fit.
     """
-    missing = [max(p - n, 0) for n, p in zip(image.shape[1:], patch)]
-    inside = (slice(None), *(slice(m // 2, m // 2 + n) for n, m in zip(image.shape[1:], missing)))
-    if any(missing):
-        image = functional.pad(image, [side for m in reversed(missing) for side in (m // 2, m - m // 2)])
+    image, inside = pad_to_patch(image, patch)
     windows = window_slices(image.shape[1:], patch, overlap)
     passes = _Passes(predict, image, patch, device)
     total, first, done = None, 0, 0

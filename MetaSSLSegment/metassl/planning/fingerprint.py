@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from ..data.alignment import Alignment, aligned_header
 from ..data.checking import Measured
 from ..data.dataset import MOST_CLASSES
-from ..data.facts import PERCENTILES, SAMPLED, looks_like_ct
+from ..data.facts import PERCENTILES, looks_like_ct, sampled
 from ..data.images import flat_axis, oriented_header
 from ..validation import HUGE, Fields, items, number, triple, whole
 from .plan import LARGEST_VALUE, Intensity
@@ -138,9 +138,7 @@ def unusual(
     if _is_far(extent, known.extent, LARGER, LARGER, axes):
         found.append(f"it is {_mm(extent)} large, the volumes that the model learnt from {_between(known.extent)}.")
     for place, (image, channel, rule) in enumerate(zip(images, known.channels, rules), 1):
-        voxels = sitk.GetArrayViewFromImage(image).reshape(-1)
-        if voxels.size > SAMPLED:
-            voxels = voxels[np.random.default_rng(0).integers(voxels.size, size=SAMPLED)]
+        voxels = sampled(sitk.GetArrayViewFromImage(image).reshape(-1))
         name = f"channel {place}" if len(images) > 1 else "it"
         found += [f"{name} {what}" for what in _unusual_intensities(voxels, channel, rule)]
     return [

@@ -1,6 +1,6 @@
 """Which annotations to doubt: where the predictions confidently say something else than the annotation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..files import write_json
 from ..inference.model import Model
 from ..inference.volume import VolumePrediction
-from .cases import UNWATCHED, Watch, class_indices, predict_cases, require_known
+from .cases import UNWATCHED, Watch, class_indices, leave_out, predict_cases, require_known
 from .places import BACKGROUND, DISCREPANT, SUSPICIOUS, Place, find_places
 
 TEMPERATURE = 0.1
@@ -53,6 +53,11 @@ class Audit:
     places: tuple[Place, ...]
     doubted: sitk.Image
 
+    @property
+    def mean_dice(self) -> float:
+        """Over the classes."""
+        return float(np.mean(list(self.dice.values())))
+
     def to_dict(self) -> dict[str, Any]:
         """All but the labelmap, JSON-ready."""
         names = ("case", "role", "trained_on", "score", "dice", "doubt_ml")
@@ -88,14 +93,8 @@ def audit_dataset(
         raise InputError("There is no annotated case to look at.", f"No case has the role {' or '.join(roles)}.")
     failed: list[str] = []
     found: list[dict[str, Any]] = []
-    for case, images, prediction in predict_cases(model, cases, watch, failed):
-        try:
-            audit = audit_case(model, dataset, case, images[0], prediction)
-        except InputError as error:
-            failed.append(case.id)
-            watch.warn(f"{case.id} is left out: {error} {error.hint}")
-            continue
-        write_image(audit.doubted, Path(out) / f"{case.id}_doubt.nii.gz")
+    for audit, _, _ in audit_cases(model, dataset, cases, watch, failed):
+        write_image(audit.doubted, Path(out) / f"{audit.case}_doubt.nii.gz")
         found.append(audit.to_dict())
     found.sort(key=lambda audit: (audit["score"], audit["case"]))
     content = {"model": model.name, "note": NOTE, "cases": found, "failed": failed}
@@ -118,6 +117,19 @@ def audit_table(audit: dict[str, Any]) -> str:
             f"{len(case['places']):6}  {first}"
         )
     return "\n".join([*lines, audit["note"]])
+
+
+def audit_cases(
+    model: Model, dataset: Dataset, cases: Sequence[Case], watch: Watch, failed: list[str]
+) -> Iterator[tuple[Audit, sitk.Image, VolumePrediction]]:
+    """Audit, first channel and prediction of the cases that can be read; see ``audit_case`` and ``predict_cases``."""
+    for case, images, prediction in predict_cases(model, cases, watch, failed):
+        try:
+            audit = audit_case(model, dataset, case, images[0], prediction)
+        except InputError as error:
+            leave_out(case, error, watch, failed)
+        else:
+            yield audit, images[0], prediction
 
 
 def audit_case(model: Model, dataset: Dataset, case: Case, image: sitk.Image, prediction: VolumePrediction) -> Audit:

@@ -50,11 +50,16 @@ def read_cases(cases: Sequence[Case], watch: Watch, failed: list[str]) -> Iterat
         try:
             images = read_images(case)
         except InputError as error:
-            failed.append(case.id)
-            watch.warn(f"{case.id} is left out: {error} {error.hint}")
-            continue
-        yield number, case, images
+            leave_out(case, error, watch, failed)
+        else:
+            yield number, case, images
     watch.progress(1, 1, "")
+
+
+def leave_out(case: Case, error: InputError, watch: Watch, failed: list[str]) -> None:
+    """Go on without a case that cannot be read."""
+    failed.append(case.id)
+    watch.warn(f"{case.id} is left out: {error} {error.hint}")
 
 
 def predict_cases(

@@ -3,11 +3,10 @@
 import numpy as np
 import SimpleITK as sitk
 import torch
-from torch.nn import functional
 
 from ..devices import autocast, inference_precision
 from ..inference.model import Model
-from ..inference.windows import window_slices
+from ..inference.windows import pad_to_patch, window_slices
 from ..networks.dynunet import encode
 from ..planning.resampling import to_grid
 
@@ -23,9 +22,7 @@ def pooled_features(model: Model, images: list[sitk.Image]) -> np.ndarray:
     Returns:
         (filters of the coarsest stage,) float32.
     """
-    array = torch.from_numpy(to_grid(images, model.plan)[0])
-    missing = [max(p - n, 0) for n, p in zip(array.shape[1:], model.plan.patch)]
-    array = functional.pad(array, [side for m in reversed(missing) for side in (m // 2, m - m // 2)])
+    array, _ = pad_to_patch(torch.from_numpy(to_grid(images, model.plan)[0]), model.plan.patch)
     windows = window_slices(array.shape[1:], model.plan.patch, overlap=0)
     total = 0.0
     for window in windows:

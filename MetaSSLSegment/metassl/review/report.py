@@ -9,6 +9,7 @@ import SimpleITK as sitk
 import torch
 
 from ..data.dataset import ROLES, Dataset
+from ..data.images import image_like
 from ..errors import InputError
 from ..events import duration, read_events
 from ..files import write_text
@@ -17,8 +18,8 @@ from ..inference.volume import VolumePrediction
 from ..job import Job
 from ..regions import REGIONS
 from .agreement import agreement_of
-from .audit import NOTE, Audit, audit_case
-from .cases import UNWATCHED, Watch, class_indices, predict_cases
+from .audit import NOTE, Audit, audit_cases
+from .cases import UNWATCHED, Watch, class_indices
 from .charts import line_chart
 from .document import details, document, figure, paragraph, picture, swatches, table
 from .pictures import case_picture
@@ -51,7 +52,10 @@ def write_report(
         raise InputError(f"{run} holds no training run (no job.json).", "Give the run folder, not the model folder.")
     job, dataset = Job.load(run / "job.json"), Dataset.load(run / "dataset.json")
     model = load_model(run, device)
-    events = {kind: list(read_events(run / "events.jsonl", kind)) for kind in ("metrics", "hold-out", "annotations")}
+    events: dict[str, list[dict]] = {"metrics": [], "hold-out": [], "annotations": []}
+    for event in read_events(run / "events.jsonl"):
+        if event["event"] in events:
+            events[event["event"]].append(event)
     cases = (*dataset.with_role("hold-out"), *dataset.with_role("labelled"))
     rows, shown = _judged(model, dataset, cases[:MOST_CASES], watch)
     left = f" The other {len(cases) - MOST_CASES} cases were left out." if len(cases) > MOST_CASES else ""
@@ -75,19 +79,13 @@ def _judged(model: Model, dataset: Dataset, cases: tuple, watch: Watch) -> tuple
     rows: list[Row] = []
     worst: list[tuple[float, str, str]] = []
     hold_out = any(case.role == "hold-out" for case in cases)
-    for case, images, prediction in predict_cases(model, cases, watch, []):
-        try:
-            audit = audit_case(model, dataset, case, images[0], prediction)
-        except InputError as error:
-            watch.warn(f"{case.id} is left out: {error} {error.hint}")
-            continue
+    for audit, image, prediction in audit_cases(model, dataset, cases, watch, []):
         rows.append((audit, agreement_of(model, prediction)))
-        if hold_out and case.role != "hold-out":
+        if hold_out and audit.role != "hold-out":
             continue
-        dice = float(np.mean(list(audit.dice.values())))
-        if len(worst) < MOST_PICTURES or dice < worst[-1][0]:
-            html = _case(model, dataset, audit, dice, images[0], prediction)
-            worst = sorted([*worst, (dice, case.id, html)])[:MOST_PICTURES]
+        if len(worst) < MOST_PICTURES or audit.mean_dice < worst[-1][0]:
+            html = _case(model, dataset, audit, image, prediction)
+            worst = sorted([*worst, (audit.mean_dice, audit.case, html)])[:MOST_PICTURES]
     return rows, [html for _, _, html in worst]
 
 
@@ -137,8 +135,8 @@ def _cases(rows: list[Row], left: str) -> str:
         return paragraph("No case has an annotation to compare with.")
     header = ("case", "role", *(f"Dice {name}" for name in rows[0][0].dice), "mean Dice", "agreement")
     found = [
-        (a.case, a.role, *a.dice.values(), float(np.mean(list(a.dice.values()))), agreement["mean"])
-        for a, agreement in sorted(rows, key=lambda row: (row[0].role, np.mean(list(row[0].dice.values()))))
+        (a.case, a.role, *a.dice.values(), a.mean_dice, agreement["mean"])
+        for a, agreement in sorted(rows, key=lambda row: (row[0].role, row[0].mean_dice))
     ]
     text = "The model learnt from the labelled cases: only hold-out cases say how good it is."
     text += (
@@ -147,14 +145,11 @@ def _cases(rows: list[Row], left: str) -> str:
     return paragraph(text + left, "note") + table(header, found)
 
 
-def _case(
-    model: Model, dataset: Dataset, audit: Audit, dice: float, image: sitk.Image, prediction: VolumePrediction
-) -> str:
+def _case(model: Model, dataset: Dataset, audit: Audit, image: sitk.Image, prediction: VolumePrediction) -> str:
     """Picture and places of one case; the slices go through its first place."""
     places = places_of_prediction(prediction, model.classes)
     labels = {k: c.colour for k, c in enumerate(dataset.classes, 1)}
-    predicted = sitk.Cast(sitk.GetImageFromArray(class_indices(prediction.labelmap, model, dataset)), sitk.sitkUInt8)
-    predicted.CopyInformation(image)
+    predicted = image_like(class_indices(prediction.labelmap, model, dataset), image)
     regions = {r.value: r.colour for r in REGIONS[1:]}
     layers = [
         (predicted, labels),
@@ -179,7 +174,7 @@ def _case(
             for p in places[:MOST_PLACES]
         ],
     )
-    head = paragraph(f"{audit.case}: Dice {dice:.3f} ({audit.role})")
+    head = paragraph(f"{audit.case}: Dice {audit.mean_dice:.3f} ({audit.role})")
     return head + picture(png, f"{audit.case}, {rows}") + paragraph(rows, "note") + legend + listed
 
 
