@@ -131,6 +131,7 @@ def test_documents_escape_what_people_name():
 def test_a_chart_leaves_out_what_is_not_finite():
     chart = line_chart({"loss": [(0, 1.0), (1, float("nan")), (2, 0.5)], "without end": [(0, float("inf"))]}, "step")
     assert "nan" not in chart and "without end" not in chart and chart.count("<polyline") == 1
+    assert 'stroke="rgb(1, 2, 3)"' in line_chart({"UC": [(0, 1), (1, 2)]}, "step", None, ["rgb(1, 2, 3)"])
     assert line_chart({}, "step") == "" and "<circle" in line_chart({"one": [(3, 0.5)]}, "step", (0, 1))
 
 

@@ -12,7 +12,10 @@ MOST_POINTS = 300
 
 
 def line_chart(
-    lines: Mapping[str, Sequence[tuple[float, float]]], x_title: str, limits: tuple[float, float] | None = None
+    lines: Mapping[str, Sequence[tuple[float, float]]],
+    x_title: str,
+    limits: tuple[float, float] | None = None,
+    colours: Sequence[str] = COLOURS,
 ) -> str:
     """A chart with a legend below.
 
@@ -20,6 +23,7 @@ def line_chart(
         lines: name -> points (x, y), in order; what is not finite is left out.
         x_title: what x is.
         limits: least and most y; None: 0, or what is lower, to what there is.
+        colours: of the lines, in their order.
 
     Returns:
         An SVG element and a legend; "" when there is nothing to draw.
@@ -43,7 +47,7 @@ def line_chart(
     parts.append(f'<text x="{middle:.0f}" y="{HEIGHT - 4}" text-anchor="middle">{escape(x_title)}</text>')
     legend = []
     for number, (name, points) in enumerate(finite.items()):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = colours[number % len(colours)]
         places = [f"{scale_x(x):.1f},{scale_y(min(max(y, low), high)):.1f}" for x, y in _thinned(points)]
         if len(places) == 1:
             x, y = places[0].split(",")

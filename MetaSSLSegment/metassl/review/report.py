@@ -122,10 +122,11 @@ def _curves(events: dict[str, list[dict]]) -> str:
         for r in REGIONS
         if all(r.code in e["shares"].get("unlabelled", {}) for e in seen)
     }
+    colours = [f"rgb{r.colour}" for r in REGIONS if r.code in shares]  # as in the pictures below
     charts = (
         figure("Loss", line_chart(loss, "step")),
         figure("Dice of the hold-out cases", line_chart(dice, "step", (0, 1))),
-        figure("Regions of the unlabelled crops", line_chart(shares, "step", (0, 1))),
+        figure("Regions of the unlabelled crops", line_chart(shares, "step", (0, 1), colours)),
     )
     return f'<div class="row">{"".join(charts)}</div>' if any(charts) else ""
 
