@@ -19,6 +19,7 @@ FOLDER holds images/, labels/ and split.json with the keys labelled_4, pool and 
 ``--corrupt`` spoils half of the labelled annotations: dilated or eroded by 2 voxels and shifted by up to 3. ``--lever``
 adds rows: the default with other options. Every run is a ``metassl train``, ``predict`` and ``evaluate`` of its own and
 leaves its result in one JSON below ``--results``: runs that have one are not repeated, runs that were cut off continue.
+With ``--device cuda`` a GPU trains what is planned for a CPU: the same network, patch and steps, in less time.
 Tables and curves are made from all results; those of docs/benchmarks.md are in Testing/Benchmarks/Results.
 """
 
@@ -37,6 +38,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 from metassl.data.dataset import Dataset
 from metassl.data.images import image_like, read_image, write_image
 from metassl.data.sample import make_sample
@@ -44,6 +46,7 @@ from metassl.files import write_text
 from metassl.job import Job
 from metassl.layouts.prepare import prepare
 from metassl.planning.planner import make_plan
+from metassl.training.fitting import Fit
 from report import machine, put_between_marks
 from skimage.morphology import ball, dilation, erosion
 
@@ -113,6 +116,14 @@ class Experiment:
         """Folder and heading."""
         where = "sample" if self.data is None else f"{self.data.name} {self.on}"
         return f"{where}{' corrupted' if self.corrupt else ''} {self.budget:g} {self.unit}"
+
+
+def planned_for_cpu(dataset: Dataset, job: Job) -> list[str]:
+    """Options with which another device trains what a CPU would."""
+    cpu = torch.device("cpu")
+    plan = make_plan(dataset, job, "cpu", Fit(job, cpu, torch.float32).most_voxels)
+    spacing, patch = ([str(n) for n in values[::-1]] for values in (plan.spacing, plan.patch))
+    return ["--network", plan.network.size, "--spacing", *spacing, "--patch", *patch]
 
 
 def unit_megavoxels(dataset: Dataset) -> float:
@@ -191,11 +202,14 @@ def execute(run: Run, here: Experiment, args: argparse.Namespace) -> None:
         dataset.save(file)
         budget = ["--minutes", str(here.budget)]
         if here.unit == "units":
-            budget = ["--megavoxels", str(round(here.budget * unit_megavoxels(dataset), 6))]
-        budget += ["--threads", str(args.threads)]
+            megavoxels = round(here.budget * unit_megavoxels(dataset), 6)
+            budget = ["--megavoxels", str(megavoxels)]
+            if args.device != "cpu":
+                budget += planned_for_cpu(dataset, Job(megavoxels=megavoxels))
+        budget += ["--threads", str(args.threads), "--device", args.device]
         metassl("train", str(file), "--out", str(trained), "--seed", str(run.seed), *budget, *run.options)
     found = folder / "predictions"
-    measured = ("--roles", "ignored", "--threads", str(args.threads))
+    measured = ("--roles", "ignored", "--threads", str(args.threads), "--device", args.device)
     metassl("predict", str(trained / "model"), str(file), "--out", str(found), *measured)
     metassl("evaluate", str(found), str(file), "--out", str(folder))
     plan = json.loads((trained / "plan.json").read_text(encoding="utf-8"))
@@ -208,7 +222,7 @@ def execute(run: Run, here: Experiment, args: argparse.Namespace) -> None:
         "options": run.options,
         "patch": plan["patch"],
         **training_facts(trained),
-        "machine": machine(),
+        "machine": machine(args.device),
         "cases": measured_cases(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["rows"]),
     }
     write_text(result, json.dumps(content) + "\n")
@@ -376,6 +390,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", help="only these rows, and all levers")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads per run")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; see above")
     parser.add_argument("--table", type=Path, help="document whose tables are replaced")
     args = parser.parse_args()
     if args.data is None and args.on != "sample":
