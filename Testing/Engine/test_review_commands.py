@@ -134,6 +134,20 @@ def test_the_report_has_everything_and_needs_nothing_from_outside(trained, tmp_p
     assert "<script" not in text and not re.search(r"""(?:src|href)\s*=\s*["'](?!data:)|url\((?!data:)|@import""", text)
 
 
+def test_the_report_shows_what_more_labels_brought(trained, tmp_path):
+    for name in ("run", "fewer"):
+        shutil.copytree(trained / "run", tmp_path / name)
+    file = tmp_path / "fewer" / "model" / "configs" / "metadata.json"
+    metadata = read(file)
+    provenance = metadata["metassl"]["provenance"]
+    provenance["cases"]["labelled"], provenance["hold_out"]["mean_dice"] = ["case0"], 0.125
+    file.write_text(json.dumps(metadata), encoding="utf-8")
+    assert metassl("report", tmp_path / "run") == 0
+    text = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    section = text.split("<h2>Is it worth annotating more?</h2>")[1].split("<h2>")[0]
+    assert section.count("<svg") == 1 and "0.125" in section and "fewer" in section
+
+
 def test_the_report_of_a_run_without_hold_out_cases(tmp_path):
     balls(tmp_path)
     options = ("--iterations", 2, "--patch", 8, 8, 8)
