@@ -32,6 +32,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -341,22 +342,52 @@ def natural(path: Path) -> list:
     return [(0, float(w), "") if w.replace(".", "").isdigit() else (1, 0.0, w) for w in path.name.split()]
 
 
+def compared(results_folder: Path) -> Iterator[tuple[str, dict[str, list[dict]]]]:
+    """Name and results by row of the experiments on right annotations that have supervised only and the default."""
+    for folder in sorted(results_folder.iterdir(), key=natural):
+        groups = {row: [r for r in results(folder) if r["row"] == row] for row in (SUPERVISED, BASE, FULL)}
+        if "corrupted" not in folder.name and groups[SUPERVISED] and groups[BASE]:
+            yield folder.name, groups
+
+
+def mean_dice(group: list[dict]) -> float:
+    """Mean over the seeds of the mean over the cases."""
+    return statistics.fmean(statistics.fmean(case_values(result, "dice").values()) for result in group)
+
+
 def curve(results_folder: Path) -> str:
     """Markdown: mean Dice of supervised only, the default and full supervision, by organ and budget."""
     rows = (SUPERVISED, BASE, FULL)
     lines = [f"| | {' | '.join(rows)} | gain with its interval |", "|---|" + "---|" * (len(rows) + 1)]
-    for folder in sorted(results_folder.iterdir(), key=natural):
-        groups = {row: [r for r in results(folder) if r["row"] == row] for row in rows}
-        if "corrupted" in folder.name or not groups[SUPERVISED] or not groups[BASE]:
-            continue
-        means = [
-            f"{statistics.fmean(statistics.fmean(case_values(r, 'dice').values()) for r in groups[row]):.4f}"
-            if groups[row]
-            else ""
-            for row in rows
-        ]
-        lines.append(f"| {folder.name} | {' | '.join(means)} | {paired(groups[BASE], groups[SUPERVISED])} |")
+    for name, groups in compared(results_folder):
+        means = [f"{mean_dice(groups[row]):.4f}" if groups[row] else "" for row in rows]
+        lines.append(f"| {name} | {' | '.join(means)} | {paired(groups[BASE], groups[SUPERVISED])} |")
     return "\n".join(lines)
+
+
+def draw_curve(results_folder: Path, file: Path) -> None:
+    """Dice against the budget: a panel per organ, supervised only and the default, every seed and their mean."""
+    from matplotlib import pyplot
+
+    organs: dict[str, list[tuple[float, dict[str, list[dict]]]]] = {}
+    for name, groups in compared(results_folder):
+        organ, _, budget = name.removesuffix(" units").rpartition(" ")
+        if name.endswith(" units"):
+            organs.setdefault(organ, []).append((float(budget), groups))
+    figure, panels = pyplot.subplots(1, len(organs), figsize=(3 * len(organs), 3), layout="constrained", squeeze=False)
+    for panel, (organ, found) in zip(panels[0], organs.items()):
+        budgets = [budget for budget, _ in found]
+        for row, colour in ((SUPERVISED, "tab:gray"), (BASE, "tab:green")):
+            panel.plot(budgets, [mean_dice(groups[row]) for _, groups in found], "-", color=colour, label=row)
+            for budget, groups in found:
+                panel.plot([budget] * len(groups[row]), [mean_dice([r]) for r in groups[row]], ".", color=colour)
+        panel.set(title=organ.removesuffix(" test").replace("_", " "), xscale="log", xlabel="units")
+        panel.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    panels[0][0].set_ylabel("Dice")
+    panels[0][0].legend(frameon=False)
+    figure.savefig(file, dpi=110)
 
 
 def show_tables(args: argparse.Namespace) -> None:
@@ -373,6 +404,8 @@ def show_tables(args: argparse.Namespace) -> None:
     print(text)
     if args.table:
         put_between_marks(args.table, MARK, text)
+    if args.figure:
+        draw_curve(args.results, args.figure)
 
 
 def main() -> None:
@@ -392,6 +425,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads per run")
     parser.add_argument("--device", default="cpu", help="cpu or cuda; see above")
     parser.add_argument("--table", type=Path, help="document whose tables are replaced")
+    parser.add_argument("--figure", type=Path, help="picture of the curves that is replaced")
     args = parser.parse_args()
     if args.data is None and args.on != "sample":
         parser.error("--data is needed, unless it is --on sample")
