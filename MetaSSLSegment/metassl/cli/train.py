@@ -62,27 +62,27 @@ def _train_as(first: bool, args: argparse.Namespace, reporter: Reporter, should_
 
         summary = train(run, reporter, should_stop)
         if first and summary["model"] and not summary["stopped"]:
-            _compare_agreement(run, reporter, should_stop)
+            _keep_hold_out_facts(run, reporter, should_stop)
     reporter.event("done", **summary)
     return Stopped.exit_code if summary["stopped"] else 0
 
 
-def _compare_agreement(run, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
-    """Let the model know how well its predictions agree on the hold-out cases; it is of use without that, too."""
+def _keep_hold_out_facts(run, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    """Let the model know how far its predictions agree, and how sure they may be; it is of use without that, too."""
     from ..devices import choose_device
     from ..inference.model import load_model
-    from ..review.agreement import keep_agreement
+    from ..review.agreement import keep_hold_out_facts
 
     job, dataset = run.load()
     if not dataset.with_role("hold-out"):
         return
     try:
         model = load_model(run.model, choose_device(job.device))
-        keep_agreement(run.model, model, dataset, watch(reporter, "comparing", should_stop))
+        keep_hold_out_facts(run.model, model, dataset, watch(reporter, "comparing", should_stop))
     except Stopped:
         return
     except (OutOfMemoryError, DiskError) as error:
-        reporter.warning(f"The agreement on the hold-out cases is not kept: {error}")
+        reporter.warning(f"Agreement and confidence of the hold-out cases are not kept: {error}")
 
 
 def _new_run(args: argparse.Namespace) -> tuple:
