@@ -10,10 +10,11 @@ from pathlib import Path
 from ..data.dataset import Dataset
 from ..errors import DiskError, InputError, OutOfMemoryError, Stopped
 from ..events import Reporter
+from ..job import BUDGETS
 from .command import add_command, watch
 from .options import add_settings, job_given, settings_given
 
-RESUMABLE = {"minutes", "iterations", "device", "threads"}
+RESUMABLE = {*BUDGETS, "device", "threads"}
 """Settings that a resumed run may change."""
 
 
@@ -109,8 +110,8 @@ def _resume_run(run, args: argparse.Namespace) -> None:
     if other := sorted(set(settings) - RESUMABLE):
         raise InputError(
             f"A resumed run keeps its settings; --{other[0].replace('_', '-')} cannot be changed.",
-            "Only --minutes or --iterations, --device and --threads may be given with --resume.",
+            "Only a budget, --device and --threads may be given with --resume.",
         )
     if settings:
-        no_budget = {"minutes": None, "iterations": None} if {"minutes", "iterations"} & set(settings) else {}
+        no_budget = dict.fromkeys(BUDGETS) if set(BUDGETS) & set(settings) else {}
         replace(job, **{**no_budget, **settings}).save(run.job_file)
