@@ -42,6 +42,7 @@ def folder(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_documents_run_one_after_the_other(folder, monkeypatch):
     monkeypatch.chdir(folder)
     found = [words for file in (ROOT / "README.md", ROOT / "docs" / "review.md") for words in commands(file)]
