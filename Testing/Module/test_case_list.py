@@ -13,7 +13,8 @@ from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.errors import InputError
 from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter
 from MetaSSLSegmentLib.Scene.CaseList import CaseList
-from MetaSSLSegmentLib.Scene.DatasetExport import DatasetExport
+from MetaSSLSegmentLib.Scene.DatasetExport import datasetPieces
+from MetaSSLSegmentLib.Scene.Pieces import Pieces
 from test_exchange import segmentationNode, volumeNode
 
 
@@ -43,11 +44,18 @@ def masks(*values):
     return {f"class {value}": k == value for value in values}
 
 
+def startedExport(cases, folder, ends, exporter=None, progress=lambda *progress: None):
+    """An export as the panel does it; the path of the data set, or the text of the failure, is added to ``ends``."""
+    pieces = datasetPieces(cases, exporter or CaseExporter(), folder, progress)
+    export = Pieces(pieces, ends.append, lambda error: ends.append(str(error)))
+    export.start()
+    return export
+
+
 def exported(cases, folder):
     """Export the cases as the panel does; returns the data set, or the text of the failure."""
     ends = []
-    export = DatasetExport(cases, CaseExporter(), folder, lambda *progress: None, ends.append, ends.append)
-    export.start()
+    startedExport(cases, folder, ends)
     waitUntil(lambda: ends, 10)
     return ends[0] if isinstance(ends[0], str) else Dataset.load(ends[0])
 
@@ -445,7 +453,7 @@ def test_an_export_that_breaks_in_an_unforeseen_way_is_told(cases, tmp_path):
 
     cases.addNodes(volumeNode(name="one"))
     ends = []
-    DatasetExport(cases, Broken(), tmp_path / "run", lambda *p: None, ends.append, ends.append).start()
+    startedExport(cases, tmp_path / "run", ends, exporter=Broken())
     waitUntil(lambda: ends, 5)
     assert "none left" in ends[0] and not (tmp_path / "run").exists()
 
@@ -460,7 +468,7 @@ def test_a_scene_that_closes_during_an_export_ends_it_with_a_message(cases, tmp_
         if name == "two":
             qt.QTimer.singleShot(0, lambda: slicer.mrmlScene.Clear(False))
 
-    DatasetExport(cases, CaseExporter(), tmp_path / "run", progress, ends.append, ends.append).start()
+    startedExport(cases, tmp_path / "run", ends, progress=progress)
     waitUntil(lambda: ends, 5)
     assert "case three is not in the scene any more" in ends[0] and not (tmp_path / "run").exists()
 
@@ -506,8 +514,7 @@ def test_a_cancelled_export_leaves_nothing_and_calls_nobody(cases, tmp_path):
         steps.append(step)
         qt.QTimer.singleShot(0, export.cancel)
 
-    export = DatasetExport(cases, CaseExporter(), tmp_path / "run", progress, calls.append, calls.append)
-    export.start()
+    export = startedExport(cases, tmp_path / "run", calls, progress=progress)
     waitUntil(lambda: steps, 5)
     with pytest.raises(AssertionError):
         waitUntil(lambda: calls, 0.2)
