@@ -7,7 +7,8 @@ import zipfile
 import pytest
 import qt
 import slicer
-from MetaSSLSegmentLib.Engine.RunFiles import exportModel, importModel
+from MetaSSLSegmentLib.Engine.RunFiles import exportModel, factsOf, importModel
+from MetaSSLSegmentLib.Sections import RunTable
 from test_runs import DONE, STOPPED, makeModel, makeRun
 
 
@@ -102,3 +103,12 @@ def test_an_archive_never_writes_outside_of_its_folder(tmp_path):
     found = importModel(tmp_path / "m.zip", tmp_path / "in" / "new")
     assert found.path == tmp_path / "in" / "new"
     assert not (tmp_path / "in" / "outside.txt").exists() and not (tmp_path / "outside.txt").exists()
+
+
+def test_runs_are_looked_at_once_after_work(user, runs, monkeypatch):
+    looked = []
+    monkeypatch.setattr(RunTable, "factsOf", lambda run: looked.append(run.name) or factsOf(run))
+    choose(user, "a")
+    user.click("deleteCacheButton")
+    user.waitUntilIdle(10)
+    assert sorted(looked) == ["a", "b"]

@@ -37,12 +37,13 @@ def factsOf(run):
     """The facts of a run folder."""
     run = Path(run)
     card = cardOf(run / "model")
+    size, cacheSize = _sizesOf(run)
     used = [count for role, count in card.cases.items() if role != "ignored"]
     return RunFacts(
         run,
         stateOf(run) == FINISHED,
-        _sizeOf(run),
-        _sizeOf(run / "cache"),
+        size,
+        cacheSize,
         card.holdOutDice,
         time.strftime("%Y-%m-%d %H:%M", time.localtime((run / "job.json").stat().st_mtime)),
         sum(used) if used else None,
@@ -115,12 +116,15 @@ def importModel(path, folder):
     return model
 
 
-def _sizeOf(folder):
-    total = 0
-    for parent, _folders, names in os.walk(folder):
+def _sizesOf(run):
+    """Bytes of all files of a run, and of those in its cache."""
+    total = cache = 0
+    for parent, _folders, names in os.walk(run):
+        isCache = Path(parent).relative_to(run).parts[:1] == ("cache",)
         for name in names:
             try:
-                total += os.lstat(os.path.join(parent, name)).st_size
+                size = os.lstat(os.path.join(parent, name)).st_size
             except OSError:
                 continue
-    return total
+            total, cache = total + size, cache + size * isCache
+    return total, cache

@@ -5,7 +5,7 @@ from metassl import ROLES, Case, Dataset, InputError, SegmentClass, unique_names
 from slicer.i18n import tr as _
 
 from .CaseNodes import segmentsOf
-from .CaseRow import SEVERITIES, CaseRow, readCases
+from .CaseRow import SEVERITIES, CaseRow, SavedCases, readCases
 from .Contradiction import contradiction
 from .ScenePaths import followMoved
 from .SegmentClasses import addClasses, exportValues
@@ -28,15 +28,9 @@ class CaseList:
             self._save()
 
     def _take(self, saved):
-        (
-            self.rows,
-            self.classes,
-            self.channels,
-            self.intensities,
-            self.ignoreValue,
-            self.name,
-            self.labelValues,
-        ) = saved
+        self.rows, self.classes, self.labelValues = saved.rows, saved.classes, saved.labelValues
+        self.channels, self.intensities = saved.channels, saved.intensities
+        self.ignoreValue, self.name = saved.ignoreValue, saved.name
 
     def __len__(self):
         return len(self.rows)
@@ -45,7 +39,7 @@ class CaseList:
         """Forget every case and class."""
         for row in self.rows:
             self._dropNodes(row)
-        self._take(readCases(""))
+        self._take(SavedCases())
         self._save()
 
     def addDataset(self, path):
@@ -266,16 +260,11 @@ class CaseList:
             self.node.RemoveNodeReferenceIDs(f"caseSegmentation{row.nodes}")
 
     def _save(self):
-        content = {
-            "name": self.name,
-            "channels": self.channels,
-            "intensities": self.intensities,
-            "classes": self.classes,
-            "ignoreValue": self.ignoreValue,
-            "labelValues": self.labelValues,
-            "rows": [asdict(row) for row in self.rows],
-        }
-        self.node.SetParameter(self.PARAMETER, json.dumps(content))
+        self.node.SetParameter(self.PARAMETER, json.dumps(asdict(self._saved())))
+
+    def _saved(self):
+        meanings = self.ignoreValue, self.name, self.labelValues
+        return SavedCases(self.rows, self.classes, self.channels, self.intensities, *meanings)
 
 
 def isDataset(path):

@@ -17,9 +17,9 @@ class RunTable(Section):
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
-        self.task = Task(logic, WorkLine(ui), ended=self._onEnded)
-        self.changed = lambda: None
-        """Called when runs or models came or went."""
+        self.task = Task(logic, WorkLine(ui), ended=lambda: self.changed())
+        self.changed = self.refresh
+        """Called when runs or models came or went; to refresh this table belongs to it."""
         self._facts = []
         setUpTable(ui.runTable, (_("Training"), _("State"), _("MB"), _("Hold-out Dice"), _("Date"), _("Cases")))
         ui.runTable.connect("itemSelectionChanged()", self.updateButtons)
@@ -115,7 +115,3 @@ class RunTable(Section):
         """Do what waits for the disk in another thread."""
         self.task.begin(reason, survives=True)
         self.task.work(inThread(function), lambda _none: self.task.finish(text))
-
-    def _onEnded(self):
-        self.refresh()
-        self.changed()
