@@ -22,6 +22,7 @@ from metassl.job import Job
 from metassl.planning.cache import build_cache
 from metassl.training.checkpoint import load_checkpoint, save_checkpoint
 from metassl.training.run_folder import RunFolder
+from metassl.training.run_lock import run_holder
 from metassl.training.train import train
 from volumes import grey, label, write
 
@@ -137,10 +138,29 @@ def test_two_processes_do_not_train_into_one_folder(run):
         with pytest.raises(InputError, match=f"is in use by process {other.pid} on .+ since 20") as caught:
             train(run, Reporter(), lambda: False)
         assert "Wait until that process has ended" in caught.value.hint
+        assert run_holder(run.path) in str(caught.value) and f"process {other.pid} on " in run_holder(run.path)
         other.kill()  # a crash releases the lock, although its file stays
-    assert run.lock_file.read_text()
+    assert run.lock_file.read_text() and run_holder(run.path) == ""
     assert train(run, Reporter(), lambda: False)["iterations"] == 3
     assert run.lock_file.read_text() == ""
+
+
+def test_who_asks_for_the_holder_keeps_nobody_out(run):
+    """Asked all the time, by several panels."""
+    with run.held():
+        pass
+    code = "import sys; from metassl import run_holder\nprint('asks', flush=True)\n"
+    code += (
+        "while True: assert run_holder(sys.argv[1]) in ('', 'another process') or 'process ' in run_holder(sys.argv[1])"
+    )
+    command = [sys.executable, "-c", code, str(run.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as other:
+        assert other.stdout.readline() == "asks\n"
+        for _ in range(200):
+            with run.held():
+                pass
+        assert other.poll() is None
+        other.kill()
 
 
 def test_what_killed_processes_left_half_written_is_removed(run):

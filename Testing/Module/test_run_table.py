@@ -7,6 +7,7 @@ import zipfile
 import pytest
 import qt
 import slicer
+from metassl.training.run_lock import run_lock
 from MetaSSLSegmentLib.Engine.RunFiles import exportModel, factsOf, importModel
 from MetaSSLSegmentLib.Sections import RunTable
 from test_runs import DONE, STOPPED, makeModel, makeRun
@@ -112,3 +113,20 @@ def test_runs_are_looked_at_once_after_work(user, runs, monkeypatch):
     user.click("deleteCacheButton")
     user.waitUntilIdle(10)
     assert sorted(looked) == ["a", "b"]
+
+
+def test_a_run_that_another_process_works_on_is_neither_resumed_nor_deleted(user, runs):
+    """As by a second Slicer, or on the command line."""
+    with run_lock(runs[1] / ".lock"):
+        user.widget.onRunsChanged()
+        state = dict(zip(user.columns("runTable", 0), user.columns("runTable", 1)))
+        assert state == {"a": "finished", "b": "in use"}
+        assert user.ui.resumeBox.count == 0 and user.ui.resumeButton.isHidden()
+        choose(user, "b")
+        for button in (user.ui.deleteRunButton, user.ui.deleteCacheButton):
+            assert not button.enabled and f"b is in use by process {os.getpid()} on " in button.toolTip
+        assert "in use by process" in user.ui.runTable.item(user.columns("runTable", 0).index("b"), 1).toolTip()
+    user.widget.onRunsChanged()
+    assert "in use" not in user.columns("runTable", 1) and user.ui.resumeBox.currentText == "b"
+    choose(user, "b")
+    assert user.ui.deleteRunButton.enabled

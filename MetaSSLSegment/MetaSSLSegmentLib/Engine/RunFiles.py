@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+from metassl import run_holder
+
 from .ModelCard import cardOf
 from .Runs import FINISHED, modelIn, stateOf
 
@@ -22,6 +24,7 @@ class RunFacts(NamedTuple):
         holdOutDice: of its model; None when nothing was measured.
         date: when it was started or last resumed, as 2026-11-25 17:30.
         cases: number of cases that its model was trained with or measured on; None without a model.
+        holder: the process that works on it now, in words; "" for none.
     """
 
     path: Path
@@ -31,6 +34,7 @@ class RunFacts(NamedTuple):
     holdOutDice: float | None
     date: str
     cases: int | None
+    holder: str
 
 
 def factsOf(run):
@@ -47,6 +51,7 @@ def factsOf(run):
         card.holdOutDice,
         time.strftime("%Y-%m-%d %H:%M", time.localtime((run / "job.json").stat().st_mtime)),
         sum(used) if used else None,
+        run_holder(run),
     )
 
 
