@@ -2,20 +2,24 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import slicer
 from harness.interaction import processEvents
 from harness.scene_views import sliceImage
+from metassl.data.dataset import Dataset
 from metassl.regions import REGIONS
 from MetaSSLSegmentLib.Scene import SampleSource
 from MetaSSLSegmentLib.Scene.CaseList import CaseList
 from MetaSSLSegmentLib.Scene.CaseNodes import terminologyOf
 from MetaSSLSegmentLib.Scene.RegionDisplay import RegionDisplay, confidenceColours, regionColours
 from MetaSSLSegmentLib.Scene.Result import PREVIEW, removeNode
+from test_case_list import exported
 from test_data_section import dataset
-from test_exchange import segmentationNode, volumeNode
+from test_exchange import segmentationNode, transformUnder, volumeNode
 from test_result import segmented
 from test_runs import makeModel
 
@@ -244,6 +248,133 @@ def test_hold_out_cases_are_listed_the_worst_first_and_shown(user, tmp_path):
     ui.holdOutTable.selectRow(0)
     user.click("showHoldOutButton")
     assert "gone is not in the table" in ui.dataStatus.text
+
+
+def test_hold_out_distances_stand_beside_dice(user, tmp_path):
+    section, ui = user.widget.trainingSection, user.ui
+    section._run = tmp_path
+    scores = {"a": {"liver": 0.5}, "b": {"liver": 0.25}, "c": {"liver": 0.75}}
+    distances = {"a": {"liver": 1.26}, "b": {"liver": None}}
+    event = {"event": "hold-out", "iteration": 8, "mean_dice": 0.5, "dice": {}, "per_case": scores}
+    section._onEvent({**event, "hd95_per_case": distances})
+    section._onEnded()
+    headers = [ui.holdOutTable.horizontalHeaderItem(n).text() for n in range(ui.holdOutTable.columnCount)]
+    assert headers == ["Case", "liver", "liver HD95 (mm)"]
+    assert user.columns("holdOutTable", 2) == ["-", "1.3", ""]
+    for damaged in (5, [1], {"a": 1}, {"a": {"b": "x"}}):
+        section._onEvent({**event, "hd95_per_case": damaged})
+        section._onEnded()
+        assert ui.holdOutTable.columnCount == 2 and user.columns("holdOutTable", 1) == ["0.250", "0.500", "0.750"]
+
+
+@pytest.fixture
+def layout():
+    """The layout manager; its layout is as before when the test is over."""
+    manager = slicer.app.layoutManager()
+    before = manager.layout
+    yield manager
+    manager.setLayout(before)
+
+
+@pytest.fixture
+def predicting(user, tmp_path, monkeypatch):
+    """A run of the cases in the table with an engine that predicts, and the commands that it was given."""
+    user.cases.addDataset(dataset(tmp_path / "d", 2) / "dataset.json")
+    run = tmp_path / "runs" / "r"
+    facts = {"classes": [{"name": "liver", "value": 1, "colour": [255, 0, 0]}]}
+    makeModel(run / "model", {"metassl": facts})
+    Dataset.load(tmp_path / "d" / "dataset.json").save(run / "dataset.json")
+    commands = []
+
+    def start(arguments, listener):
+        words = [str(argument) for argument in arguments]
+        given = Dataset.load(words[2])
+        commands.append((*words[:2], [case.id for case in given.cases]))
+        out = Path(words[words.index("--out") + 1])
+        out.mkdir()
+        image = sitk.ReadImage(given.cases[0].images[0])
+        drawn = sitk.GetArrayFromImage(image) * 0
+        drawn[1] = 1
+        drawn = sitk.GetImageFromArray(drawn.astype(np.uint8))
+        drawn.CopyInformation(image)
+        sitk.WriteImage(drawn, str(out / f"{given.cases[0].id}_seg.nii.gz"))
+        commands.append(lambda: listener.done({"event": "done"}))
+
+    monkeypatch.setattr(user.widget.logic.engine, "start", start)
+    section = user.widget.trainingSection
+    section._run = run
+    scores = {row.id: {"liver": 0.5} for row in user.cases.rows}
+    section._onEvent({"event": "hold-out", "iteration": 8, "mean_dice": 0.5, "dice": {}, "per_case": scores})
+    section._onEnded()
+    user.ui.holdOutTable.selectRow(0)
+    return commands
+
+
+def shownIn(segmentation):
+    """Names of the slice views that show a segmentation."""
+    display = segmentation.GetDisplayNode()
+    views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+    return [view.GetLayoutName() for view in views if display.IsDisplayableInView(view.GetID())]
+
+
+def test_a_hold_out_case_is_shown_beside_its_annotation_and_prediction(user, predicting, layout):
+    user.click("showHoldOutButton")
+    (command, model, cases), finish = predicting
+    assert command == "predict" and model.endswith("model") and cases == ["case 0"]
+    assert "case 0 is being segmented" in user.ui.workText.text and len(previews()) == 2
+    finish()
+    volume, annotation, prediction = previews()
+    assert prediction.GetName() == "case 0 prediction" and not prediction.GetSaveWithScene()
+    ours = ["MetaSSLImage", "MetaSSLAnnotation", "MetaSSLPrediction"]
+    assert list(layout.sliceViewNames()) == ["Red", "Yellow", "Green", *ours]
+    assert shownIn(annotation) == ["Red", "Yellow", "Green", "MetaSSLAnnotation"]
+    assert shownIn(prediction) == ["MetaSSLPrediction"]
+    for layer in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        assert layer.GetBackgroundVolumeID() == volume.GetID()
+        assert layer.GetLinkedControl() == (layer.GetLayoutName() in ours)
+    segment = prediction.GetSegmentation().GetNthSegment(0)
+    assert segment.GetName() == "liver" and segment.GetColor() == (1, 0, 0)
+    ID = prediction.GetSegmentation().GetNthSegmentID(0)
+    drawn = slicer.util.arrayFromSegmentBinaryLabelmap(prediction, ID, volume)
+    assert np.flatnonzero(drawn.any(axis=(1, 2))).tolist() == [1] and drawn[1].all()
+    assert "image, annotation, prediction" in user.ui.workText.text
+    user.widget.dataSection.showCase(1)
+    assert [node.GetName() for node in previews()] == ["case 1"], "the next case replaces all of it"
+
+
+def test_beside_a_prediction_the_users_own_annotation_is_a_copy(user, predicting, layout, tmp_path):
+    volume = volumeNode(name="mine")
+    drawn = segmentationNode(volume, nucleus=slicer.util.arrayFromVolume(volume) > 50)
+    user.cases.clear()
+    user.cases.addNodes(volume, drawn)
+    transformUnder(volume, np.diag([1.0, 1, 1, 1]) + np.eye(4, k=3) * 40)
+    drawn.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    run = user.widget.trainingSection._run
+    exported(user.cases, run)
+    user.widget.trainingSection.onShowHoldOut("mine")
+    predicting[1]()
+    prediction, copy = previews()
+    assert not drawn.GetDisplayNode().GetVisibility() and drawn.GetDisplayNode().GetNumberOfViewNodeIDs() == 0
+    assert (copy.GetName(), prediction.GetName()) == ("drawn", "mine prediction")
+    assert np.allclose(copy.GetSegmentCenterRAS("nucleus"), drawn.GetSegmentCenterRAS("nucleus"))
+    assert "MetaSSLPrediction" not in shownIn(copy)
+    bounds, expected = [0.0] * 6, [0.0] * 6
+    prediction.GetRASBounds(bounds), volume.GetRASBounds(expected)
+    assert np.allclose(bounds[:2], expected[:2], atol=1) and expected[0] > 15, "both lie where the transform puts them"
+
+
+def test_a_case_that_was_left_meanwhile_gets_no_prediction(user, predicting, layout):
+    user.click("showHoldOutButton")
+    user.widget.dataSection.showCase(1)
+    before = layout.layout
+    predicting[1]()
+    assert len(previews()) == 1 and layout.layout == before and "Another case" in user.ui.workText.text
+
+
+def test_without_its_model_a_case_is_shown_with_its_annotation_alone(user, predicting, layout):
+    shutil.rmtree(user.widget.trainingSection._run / "model")
+    user.click("showHoldOutButton")
+    assert predicting == [] and len(previews()) == 2 and not user.widget.logic.busy()
 
 
 # Cases

@@ -223,22 +223,24 @@ class DataSection(Section):
         self.showCase(next(n for n, row in enumerate(self.cases.rows) if row.id in selected))
 
     def showCase(self, n):
-        """Show a case in the slice views."""
+        """Show a case in the slice views; returns the ShownCase, None when that failed."""
         try:
-            kept = showCase(self.cases, self.cases.rows[n])
-            if kept:
-                text = _("You have changed {name}: it stays in the scene. Save it, or choose it as an annotation.")
-                say(self.ui.dataStatus, text.format(name=", ".join(kept)))
+            shown = showCase(self.cases, self.cases.rows[n])
         except LoadError as error:
             say(self.ui.dataStatus, str(error), wrong=True)
+            return None
+        if shown.kept:
+            text = _("You have changed {name}: it stays in the scene. Save it, or choose it as an annotation.")
+            say(self.ui.dataStatus, text.format(name=", ".join(shown.kept)))
+        return shown
 
     def showCaseOf(self, ID):
-        """Show the case with this id, if it is still in the table."""
+        """Show the case with this id, if it is still in the table; returns what ``showCase`` does."""
         found = [n for n, row in enumerate(self.cases.rows) if row.id == ID]
         if found:
-            self.showCase(found[0])
-        else:
-            say(self.ui.dataStatus, _("The case {case} is not in the table any more.").format(case=ID), wrong=True)
+            return self.showCase(found[0])
+        say(self.ui.dataStatus, _("The case {case} is not in the table any more.").format(case=ID), wrong=True)
+        return None
 
     # Checking
 
