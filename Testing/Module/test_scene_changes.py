@@ -397,6 +397,62 @@ def test_cases_beside_the_scene_are_found_when_both_are_moved(user, tmp_path, in
     assert CaseList(user.cases.node).rows == user.cases.rows
 
 
+def test_a_copy_of_scene_and_data_uses_its_own_files(user, tmp_path):
+    """And neither names the folder in which it was made, nor that of the person."""
+    here, there, far = tmp_path / "here", tmp_path / "deep" / "er" / "there", tmp_path / "far é %20"
+    here.mkdir()
+    user.cases.addDataset(dataset(here / "data", 1) / "dataset.json")
+    user.cases.addDataset(dataset(far, 2) / "dataset.json")
+    slicer.util.saveScene(str(here / "s.mrml"))
+    assert str(tmp_path) not in (here / "s.mrml").read_text(encoding="utf-8")
+    user.cases.setRole(["case 0"], "hold-out")
+    slicer.mrmlScene.Clear(False)
+    shutil.copytree(here, there)
+    slicer.util.loadScene(str(there / "s.mrml"))
+    own, *_others = user.cases.rows
+    assert own.images == [str(there / "data" / "i0.nii.gz")] and own.label == str(there / "data" / "l0.nii.gz")
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(here / "s.mrml"))
+    assert user.cases.rows[0].images == [str(here / "data" / "i0.nii.gz")]
+    assert [row.images for row in user.cases.rows[1:]] == [[str(far / f"i{n}.nii.gz")] for n in range(2)]
+    slicer.util.saveScene(str(tmp_path / "s.mrml"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "s.mrml"))
+    assert all(Path(path).exists() for row in user.cases.rows for path in row.images), "saved elsewhere"
+    assert len(slicer.util.getNodesByClass("vtkMRMLTextStorageNode")) == 1
+
+
+def test_names_that_slicer_would_write_wrongly_do_not_break_the_scene(user, tmp_path):
+    """Its own storage nodes make a scene with "&" in a file's name unreadable."""
+    folders = [dataset(tmp_path / name, 1) for name in ("a & b", "c\\d", "e\tf")]
+    for folder in folders:
+        user.cases.addDataset(folder / "dataset.json")
+    slicer.util.saveScene(str(tmp_path / "s.mrml"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "s.mrml"))
+    assert [row.images for row in user.cases.rows] == [[str(folder / "i0.nii.gz")] for folder in folders]
+
+
+def test_a_bundle_on_the_same_computer_finds_its_cases(user, tmp_path):
+    user.cases.addDataset(dataset(tmp_path / "data", 2) / "dataset.json")
+    slicer.util.saveScene(str(tmp_path / "s.mrb"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "s.mrb"))
+    assert [row.images for row in user.cases.rows] == [[str(tmp_path / "data" / f"i{n}.nii.gz")] for n in range(2)]
+
+
+def test_a_list_of_an_earlier_version_is_read_and_kept_as_now(user, tmp_path):
+    folder = dataset(tmp_path / "data", 1)
+    user.cases.addDataset(folder / "dataset.json")
+    node = user.cases.node
+    content = json.loads(node.GetParameter("cases"))
+    content["rows"][0] |= {"images": [str(folder / "i0.nii.gz")], "label": str(folder / "l0.nii.gz")}
+    node.RemoveNodeReferenceIDs("caseFiles")
+    node.SetParameter("cases", json.dumps(content))
+    assert CaseList(node).rows == user.cases.rows and str(folder) not in node.GetParameter("cases")
+    assert CaseList(node).rows == user.cases.rows
+
+
 def test_an_added_scene_that_replaces_the_cases_says_so(user, tmp_path):
     user.cases.addDataset(dataset(tmp_path / "theirs", 2) / "dataset.json")
     slicer.util.saveScene(str(tmp_path / "s.mrml"))
@@ -405,6 +461,8 @@ def test_an_added_scene_that_replaces_the_cases_says_so(user, tmp_path):
     slicer.mrmlScene.SetURL(str(tmp_path / "s.mrml"))
     assert slicer.mrmlScene.Import()
     assert "replaces the 3 case(s)" in user.ui.dataStatus.text and len(user.columns("caseTable", 0)) == 2
+    assert [row.images for row in user.cases.rows] == [[str(tmp_path / "theirs" / f"i{n}.nii.gz")] for n in range(2)]
+    assert len(slicer.util.getNodesByClass("vtkMRMLTextStorageNode")) == 1, "of the other list no node stays"
 
 
 def test_the_selected_case_and_the_folded_section_are_summed_up(user, tmp_path):

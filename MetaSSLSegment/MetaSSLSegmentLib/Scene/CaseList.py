@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 from .CaseNodes import segmentsOf
 from .CaseRow import SEVERITIES, CaseRow, SavedCases, readCases
 from .Contradiction import contradiction
-from .ScenePaths import followMoved
+from .ScenePaths import followFiles, withNumbers
 from .SegmentClasses import addClasses, exportValues
 from .Words import problemText
 
@@ -24,7 +24,9 @@ class CaseList:
     def __init__(self, node):
         self.node = node
         self._take(readCases(node.GetParameter(self.PARAMETER)))
-        if any([followMoved(row) for row in self.rows]):
+        for row in self.rows:
+            followFiles(node, row)
+        if self.rows:
             self._save()
 
     def _take(self, saved):
@@ -260,11 +262,10 @@ class CaseList:
             self.node.RemoveNodeReferenceIDs(f"caseSegmentation{row.nodes}")
 
     def _save(self):
-        self.node.SetParameter(self.PARAMETER, json.dumps(asdict(self._saved())))
-
-    def _saved(self):
         meanings = self.ignoreValue, self.name, self.labelValues
-        return SavedCases(self.rows, self.classes, self.channels, self.intensities, *meanings)
+        content = asdict(SavedCases(self.rows, self.classes, self.channels, self.intensities, *meanings))
+        content["rows"] = withNumbers(self.node, content["rows"])
+        self.node.SetParameter(self.PARAMETER, json.dumps(content))
 
 
 def isDataset(path):

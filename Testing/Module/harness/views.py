@@ -27,7 +27,9 @@ class LayoutManager:
         """Make the views' nodes and logics; they outlive the scene's closing."""
         self._applicationLogic = applicationLogic
         for name, orientation in SLICE_VIEWS.items():
-            self._addSliceView(scene, name).GetSliceNode().SetOrientation(orientation)
+            logic = self._newSliceLogic(scene)
+            logic.AddSliceNode(name)
+            logic.GetSliceNode().SetOrientation(orientation)
         applicationLogic.SetSliceLogics(self._sliceLogics)
         self._layoutLogic = slicer.vtkMRMLLayoutLogic()  # knows Slicer's layouts and makes the layout node
         self._layoutLogic.SetMRMLScene(scene)
@@ -37,10 +39,9 @@ class LayoutManager:
 
         self._layoutNode.AddObserver("ModifiedEvent", lambda caller, event: self._addViewsOfLayout(scene))
 
-    def _addSliceView(self, scene, name):
+    def _newSliceLogic(self, scene):
         logic = slicer.vtkMRMLSliceLogic()
         logic.SetMRMLScene(scene)
-        logic.AddSliceNode(name)
         logic.SetMRMLApplicationLogic(self._applicationLogic)
         self._sliceLogics.AddItem(logic)
         return logic
@@ -50,7 +51,7 @@ class LayoutManager:
         nodes = self._layoutLogic.GetViewNodes()
         for node in [nodes.GetItemAsObject(n) for n in range(nodes.GetNumberOfItems())]:
             if node.IsA("vtkMRMLSliceNode") and node.GetLayoutName() not in self.sliceViewNames():
-                self._addSliceView(scene, node.GetLayoutName())
+                self._newSliceLogic(scene).SetSliceNode(node)
 
     def layoutLogic(self):
         return self._layoutLogic
