@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 
 from .CaseExporter import ExportError
 from .CaseNodes import segmentsOf
+from .Channels import requireOneGrid
 from .Pieces import inThread
 from .SegmentClasses import exportValues, ignoreValueOf
 
@@ -58,18 +59,21 @@ def _forPeople(error):
 
 
 def _casePieces(cases, row, exporter, folder):
-    """Pieces of work that write a case of the scene; returns its (image, label or None)."""
-    volume, segmentation = cases.nodesOf(row)
-    if volume is None:
+    """Pieces of work that write a case of the scene; returns its (images, label or None)."""
+    volumes, segmentation = cases.volumesOf(row), cases.nodesOf(row)[1]
+    if None in volumes:
         raise ExportError(
             _("The volume of case {case} is not in the scene any more. Remove the case, or load it again.").format(
                 case=row.id
             )
         )
-    image = folder / "images" / f"{row.id}.nrrd"
-    yield from exporter.volumePieces(volume, image)
+    requireOneGrid(volumes)  # they may have been moved since
+    numbers = [""] if len(volumes) == 1 else [f"_{n:04}" for n in range(len(volumes))]
+    images = [folder / "images" / f"{row.id}{number}.nrrd" for number in numbers]
+    for volume, image in zip(volumes, images):
+        yield from exporter.volumePieces(volume, image)
     if row.role not in ("labelled", "hold-out"):
-        return image, None
+        return images, None
     if segmentation is None:
         raise ExportError(
             _("The segmentation of case {case} is not in the scene any more. Set its role to unlabelled.").format(
@@ -87,5 +91,5 @@ def _casePieces(cases, row, exporter, folder):
         )
     label = folder / "labels" / f"{row.id}.nrrd"
     empty = ignoreValueOf(cases) if row.slicesOnly else 0
-    yield from exporter.segmentationPieces(segmentation, volume, values, label, empty)
-    return image, label
+    yield from exporter.segmentationPieces(segmentation, volumes[0], values, label, empty)
+    return images, label
