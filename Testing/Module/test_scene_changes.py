@@ -342,6 +342,19 @@ def test_a_hold_out_case_is_shown_beside_its_annotation_and_prediction(user, pre
     assert [node.GetName() for node in previews()] == ["case 1"], "the next case replaces all of it"
 
 
+def test_an_annotation_that_was_corrected_beside_its_prediction_is_kept_for_all_views(user, predicting, layout):
+    user.click("showHoldOutButton")
+    predicting[1]()
+    volume, annotation, _prediction = previews()
+    ID = annotation.GetSegmentation().GetNthSegmentID(0)
+    drawn = slicer.util.arrayFromSegmentBinaryLabelmap(annotation, ID, volume).copy()
+    drawn[3, 0, 0] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, annotation, ID, volume)
+    user.widget.dataSection.showCase(1)
+    assert annotation.GetName() == "case 0 changed" and annotation.GetScene() is not None
+    assert shownIn(annotation) == list(layout.sliceViewNames())
+
+
 def test_beside_a_prediction_the_users_own_annotation_is_a_copy(user, predicting, layout, tmp_path):
     volume = volumeNode(name="mine")
     drawn = segmentationNode(volume, nucleus=slicer.util.arrayFromVolume(volume) > 50)
@@ -500,6 +513,43 @@ def test_what_was_drawn_on_a_preview_is_kept(user, tmp_path):
     assert {node.GetName() for node in previews()} == {"case 1"}
     section.showCase(2)
     assert {node.GetName() for node in previews()} == {"case 2"}, "what nobody changed goes"
+
+
+@pytest.fixture
+def undo():
+    """A scene whose changes can be taken back, as a person can set it."""
+    slicer.mrmlScene.SetUndoOn()
+    yield slicer.mrmlScene
+    slicer.mrmlScene.ClearUndoStack()
+    slicer.mrmlScene.SetUndoOff()
+
+
+def test_what_the_next_preview_replaces_comes_back_with_undo(user, tmp_path, undo):
+    user.cases.addDataset(dataset(tmp_path / "d", 3) / "dataset.json")
+    user.widget.dataSection.showCase(1)
+    assert undo.GetNumberOfUndoLevels() == 0, "nothing was replaced"
+    for node in previews():
+        node.SetUndoEnabled(True)
+    user.widget.dataSection.showCase(2)
+    assert [node.GetName() for node in previews()] == ["case 2", "case 2"] and undo.GetNumberOfUndoLevels() == 1
+    undo.Undo()
+    assert "case 1" in [node.GetName() for node in previews()]
+
+
+def test_the_curves_that_a_training_replaces_come_back_with_undo(user, undo, tmp_path):
+    section, curves = user.widget.trainingSection, user.widget.logic.curves
+    section._onEvent({"event": "metrics", "iteration": 7, "loss": {"total": 0.5}})
+    curves.flush()
+    (table,) = slicer.util.getNodesByClass("vtkMRMLTableNode")
+    table.SetUndoEnabled(True)
+    section._begin(tmp_path, isNew=False)
+    section._onEvent({"event": "metrics", "iteration": 1, "loss": {"total": 0.25}})
+    curves.flush()
+    section.task.finish("")
+    assert slicer.util.arrayFromTableColumn(table, "step").tolist() == [1]
+    undo.Undo()
+    (table,) = slicer.util.getNodesByClass("vtkMRMLTableNode")
+    assert slicer.util.arrayFromTableColumn(table, "step").tolist() == [7]
 
 
 def test_previews_are_neither_saved_nor_offered(user, tmp_path):

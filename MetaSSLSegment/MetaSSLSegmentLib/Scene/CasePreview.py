@@ -35,6 +35,8 @@ def showCase(cases, row):
     Raises:
         LoadError: the case's files cannot be read, or its volume is gone.
     """
+    if _previews():
+        slicer.mrmlScene.SaveStateForUndo()
     kept = keepChanged()
     removePreviews()
     try:
@@ -84,7 +86,7 @@ def asPreview(segmentation):
 
 def keepChanged():
     """Make previews that a person has changed ordinary nodes; returns the names of their segmentations."""
-    previews = [node for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if node.GetAttribute(PREVIEW)]
+    previews = _previews()
     changed = [
         node
         for node in previews
@@ -120,9 +122,12 @@ def _setSaved(node, isSaved):
 
 def removePreviews():
     """Remove what was loaded to look at a case."""
-    for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
-        if node.GetAttribute(PREVIEW):
-            removeNode(node)
+    for node in _previews():
+        removeNode(node)
+
+
+def _previews():
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if node.GetAttribute(PREVIEW)]
 
 
 def _load(row, classes):

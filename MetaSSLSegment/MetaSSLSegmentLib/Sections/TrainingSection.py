@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import qt
+import slicer
 from metassl import Job, duration
 from slicer.i18n import tr as _
 
@@ -157,6 +158,7 @@ class TrainingSection(Section):
         self._spent, self._scores, self._distances = 0.0, {}, {}
         self.holdOutTable.fill({})
         self.ui.logText.clear()
+        slicer.mrmlScene.SaveStateForUndo()  # the curves of the training before are replaced
         self.logic.curves.clear()
         self.onChart()  # now that the person is here: later another module, with another layout, may be open
         self._flushTimer.start()
