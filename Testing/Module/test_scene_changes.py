@@ -164,6 +164,18 @@ def test_a_model_says_what_it_is(user, tmp_path):
     assert user.ui.modelText.text == "", "damaged: nothing is known"
 
 
+def test_a_model_of_several_channels_segments_folders_only(user, tmp_path):
+    facts = {"classes": [{"name": "liver", "value": 1, "colour": [1, 2, 3]}], "channels": ["T1", "T2"]}
+    model = makeModel(tmp_path / "runs" / "r" / "model", {"metassl": facts})
+    user.widget.segmentSection.chooseModel(model)
+    user.parameters.inputVolume = volumeNode()
+    text = "Needs several volumes of each case (T1, T2): segment a folder."
+    assert text in user.ui.modelText.text and not user.ui.applyButton.enabled and user.ui.applyButton.toolTip == text
+    makeModel(tmp_path / "runs" / "s" / "model", {"metassl": {**facts, "channels": ["T1"]}})
+    user.widget.segmentSection.chooseModel(tmp_path / "runs" / "s" / "model")
+    assert user.ui.applyButton.enabled
+
+
 def test_what_a_budget_buys_is_known_from_an_earlier_training(user, tmp_path):
     assert user.ui.budgetText.text == ""
     run = tmp_path / "runs" / "r"
