@@ -1,8 +1,7 @@
-from pathlib import Path
-
 import slicer
 from slicer.i18n import tr as _
 
+from .CaseFiles import loadFirstChannel
 from .Result import PREVIEW, removeNode, withCompanions
 from .ResultLoader import LoadError, toSegmentation
 
@@ -79,11 +78,7 @@ def removePreviews():
 
 
 def _load(row, classes):
-    image = Path(row.images[0])
-    if image.is_dir():
-        image = min(path for path in image.iterdir() if path.is_file())
-    volume = slicer.util.loadVolume(str(image), {"name": row.id, "show": False})
-    volume.SetName(row.id)
+    volume = loadFirstChannel(row.images, row.id)
     volume.SetAttribute(PREVIEW, "1")
     _setSaved(volume, False)
     if row.label is None:

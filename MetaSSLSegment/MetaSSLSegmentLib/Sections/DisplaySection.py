@@ -16,6 +16,8 @@ class DisplaySection(Section):
         self._mode = "image"
         self._chosen = set()
         """IDs of the nodes of the chosen result."""
+        self.chosen = lambda: None
+        """Called when another result, or none, is chosen."""
         self._buttons = {
             "segmentation": ui.segmentationButton,
             "regions": ui.regionsButton,
@@ -65,6 +67,7 @@ class DisplaySection(Section):
         fill(self.ui.resultBox, choices, None if result is None else result.first.GetID(), orFirst=False)
         self._fillTable()
         self.updateButtons()
+        self.chosen()
 
     def nodesChanged(self):
         self.refresh()
