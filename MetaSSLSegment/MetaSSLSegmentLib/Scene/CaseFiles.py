@@ -55,11 +55,17 @@ def filesOf(volume):
 
 def rowOf(cases, volume):
     """The row of a CaseList whose image this volume is, or None."""
-    files = [os.path.normcase(os.path.abspath(file)) for file in filesOf(volume)]
     for row in cases.rows:
-        if row.nodes is not None:
-            if cases.nodesOf(row)[0] is volume:
-                return row
-        elif files and [os.path.normcase(os.path.abspath(file)) for file in row.images] == files:
+        if row.nodes is not None and cases.nodesOf(row)[0] is volume:
             return row
-    return None
+    return rowWith(cases, filesOf(volume))
+
+
+def rowWith(cases, images):
+    """The row of a CaseList with these files, or None."""
+    wanted = _comparable(images)
+    return next((row for row in cases.rows if row.images and _comparable(row.images) == wanted), None)
+
+
+def _comparable(paths):
+    return [os.path.normcase(os.path.abspath(path)) for path in paths]

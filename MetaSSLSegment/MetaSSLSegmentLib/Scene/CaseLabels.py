@@ -15,12 +15,13 @@ def addFiles(cases, name, images, channels):
         cases: the CaseList.
         name: of the case; another one when it is taken.
         images: paths of its channels.
-        channels: their names, when there is no case yet.
+        channels: their names, when there is no case yet; without as many, they are numbered.
 
     Raises:
         InputError: the other cases have another number of channels.
     """
-    known = cases.channels or list(channels)
+    fitting = len(channels) == len(images)
+    known = cases.channels or (list(channels) if fitting else [f"channel {n}" for n in range(1, len(images) + 1)])
     if len(known) != len(images):
         raise InputError(
             _("The cases in the table have {n} image channels, {name} has {other}.").format(
@@ -50,11 +51,22 @@ def annotate(cases, row, segmentationNode, label=None):
     """
     addClasses(cases, segmentationNode)
     values = exportValues(cases, segmentationNode)
-    found = {values[name] for _ID, name in segmentsOf(segmentationNode)}
-    row.role, row.label, row.severity, row.status, row.slicesOnly = "labelled", label, "", "", False
-    row.labels = [c["name"] for c in cases.classes if c["value"] in found]
     if row.nodes is not None:
         cases.node.SetNodeReferenceID(f"caseSegmentation{row.nodes}", segmentationNode.GetID())
+    giveLabel(cases, row, label, {values[name] for _ID, name in segmentsOf(segmentationNode)})
+
+
+def giveLabel(cases, row, label, values):
+    """Make a case a labelled one, when its segmentation or file is there and its classes are known.
+
+    Args:
+        cases: the CaseList.
+        row: its CaseRow.
+        label: the label file; None for a case of the scene.
+        values: of the classes that the label holds.
+    """
+    row.role, row.label, row.severity, row.status, row.slicesOnly = "labelled", label, "", "", False
+    row.labels = [c["name"] for c in cases.classes if c["value"] in values]
     cases.save()
 
 

@@ -81,9 +81,11 @@ class DisplaySection(Section):
 
     def showNewest(self):
         """Show the segmentation of the newest result, or what it has instead."""
-        results = resultsInScene()[::-1]
-        result = next(iter(results), None)
-        self._choose(result, results)
+        self.showResult(next(iter(resultsInScene()[::-1]), None))
+
+    def showResult(self, result):
+        """Choose a result, and show its segmentation or what it has instead."""
+        self._choose(result, resultsInScene()[::-1])
         if result is not None:
             self.show("segmentation" if "segmentation" in result.nodes else next(iter(result.nodes)))
 

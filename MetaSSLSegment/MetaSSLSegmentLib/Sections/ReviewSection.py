@@ -2,6 +2,7 @@ import slicer
 from metassl import InputError
 from slicer.i18n import tr as _
 
+from ..Engine.ModelCard import cardOf
 from ..Scene.CaseFiles import FILES, filesOf, rowOf
 from ..Scene.CaseLabels import addFiles, annotate
 from ..Scene.CaseNodes import segmentsOf
@@ -25,8 +26,8 @@ class ReviewSection(Section):
         self.task = Task(logic, WorkLine(ui), self.status)
         self.chosen = lambda: None
         """Gives the Result that is reviewed, or None."""
-        self.labelled = lambda: None
-        """Called when a case has got a label."""
+        self.labelled = lambda volume: None
+        """Called with its volume when a case has got a label."""
         self.improve = lambda: None
         """Called when a person wants to improve the chosen model."""
         self.whyNotImprove = lambda: ""
@@ -123,13 +124,13 @@ class ReviewSection(Section):
             say(self.status, f"{error}\n{error.hint}", wrong=True)
             return
         if row.nodes is not None:
-            self._annotate(row, segmentationNode)
+            self._annotate(row, segmentationNode, volumeNode)
             say(self.status, self._told(row))
             return
         path = newLabelPath(self.logic.runs.folder, row.id)
 
         def written(_none):
-            self._annotate(row, segmentationNode, str(path))
+            self._annotate(row, segmentationNode, volumeNode, str(path))
             self.task.finish(self._told(row))
 
         self.task.begin(_("A label is being written."))
@@ -140,13 +141,13 @@ class ReviewSection(Section):
         """The row of a volume; a new one when it is in the table not yet."""
         row = rowOf(self.cases, volume)
         if row is None and volume.GetAttribute(FILES) is not None:
-            files = filesOf(volume)
-            return addFiles(self.cases, volume.GetName(), files, [f"channel {n}" for n in range(1, len(files) + 1)])
+            channels = cardOf(self.ui.modelBox.currentData or "").channels
+            return addFiles(self.cases, volume.GetName(), filesOf(volume), channels)
         return row or self.cases.addNodes(volume)
 
-    def _annotate(self, row, segmentationNode, label=None):
+    def _annotate(self, row, segmentationNode, volumeNode, label=None):
         annotate(self.cases, row, segmentationNode, label)
-        self.labelled()
+        self.labelled(volumeNode)
 
     @staticmethod
     def _told(row):
