@@ -90,7 +90,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.displaySection = DisplaySection(self.ui, self.logic)
         self.sections = [self.setupSection, self.dataSection, self.trainingSection]
         self.sections += [self.runTable, self.segmentSection, self.displaySection]
-        self.loop = Loop(self.ui, self.logic, self.dataSection, self.trainingSection, *self.sections[4:6])
+        self.loop = Loop(self.ui, self.logic, *self.sections[1:])
         self.sections += self.loop.sections
         self.trainingSection.begun = self.onTrainingBegun
         self.trainingSection.trained = self.onTrained

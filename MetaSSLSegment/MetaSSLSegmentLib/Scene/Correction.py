@@ -27,14 +27,14 @@ def correct(result, classes):
     """
     node = correctionOf(result)
     if node is None:
-        node = draw(result.volumeNode, (), _("{name} corrected"))
+        node = drawOn(result.volumeNode, (), _("{name} corrected"))
         node.GetSegmentation().DeepCopy(result.nodes["segmentation"].GetSegmentation())
         node.SetNodeReferenceID(CORRECTED, result.nodes["segmentation"].GetID())
         addEmptySegments(node, classes)
     return node
 
 
-def draw(volumeNode, classes, name):
+def drawOn(volumeNode, classes, name):
     """A new segmentation on a volume, with an empty segment for every class.
 
     Args:

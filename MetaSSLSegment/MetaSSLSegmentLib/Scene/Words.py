@@ -56,6 +56,9 @@ def phaseName(phase):
         "training": _("training"),
         "hold-out": _("measuring the hold-out cases"),
         "segmenting": _("segmenting"),
+        "comparing": _("comparing the hold-out cases"),
+        "ranking": _("ranking the cases"),
+        "reporting": _("writing the report"),
         "evaluating": _("evaluating"),
     }
     return names.get(phase, phase)

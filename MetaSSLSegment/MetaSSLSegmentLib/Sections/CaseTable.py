@@ -1,6 +1,7 @@
 import qt
 from slicer.i18n import tr as _
 
+from ..Scene.CaseOrder import SORT_KEYS, inOrder
 from ..Scene.Words import roleName
 from .Colours import ODD, QUIET, WRONG, onWidget
 from .Section import setUpTable
@@ -28,17 +29,40 @@ class CaseTable:
         self._rows = []
         self._filled = 0
         self._isFilling = False
-        setUpTable(table, (_("Case"), _("Role"), _("Status"), _("Size"), _("Spacing (mm)"), _("Classes")))
+        self._sorting = None
+        names = (_("Case"), _("Role"), _("Status"), _("Size"), _("Spacing (mm)"), _("Classes"), _("Agreement"))
+        setUpTable(table, names)
         table.connect("itemSelectionChanged()", selectionChanged)
+        self._header = table.horizontalHeader()
+        self._header.setSectionsClickable(True)
+        self._header.connect("sectionClicked(int)", self.sort)
 
     def show(self, rows):
-        """Fill the table with CaseRows; long tables go on in the next turns of the event loop."""
+        """Fill the table with CaseRows, in the order that was chosen; long tables go on in the next turns of the event
+        loop."""
         self._rows, self._filled = list(rows), 0
+        if self._sorting is not None:
+            column, descending = self._sorting
+            self._rows = inOrder(self._rows, SORT_KEYS[column], descending)
         self.table.setRowCount(len(self._rows))
         self._fillSome()
         self.table.resizeColumnsToContents()
         for column in range(self.table.columnCount):
             self.table.setColumnWidth(column, min(self.table.columnWidth(column), WIDEST_COLUMN))
+
+    def sort(self, column):
+        """Sort by a column; by the same one again the other way round. The selected cases stay selected."""
+        descending = self._sorting == (column, False)
+        self._sorting, selected = (column, descending), self.selected()
+        self._header.setSortIndicatorShown(True)
+        self._header.setSortIndicator(column, qt.Qt.DescendingOrder if descending else qt.Qt.AscendingOrder)
+        self.table.clearSelection()
+        self.show(self._rows)
+        self.select(selected)
+
+    def idAt(self, n):
+        """Id of the case in a row of the table."""
+        return self._rows[n].id
 
     def _fillSome(self):
         end = min(self._filled + ROWS_AT_ONCE, len(self._rows))
@@ -70,7 +94,8 @@ class CaseTable:
 
     def _fill(self, n, row, colours):
         size, spacing = _sizeOf(row), _spacingOf(row)
-        texts = (row.id, roleName(row.role), row.status.split("\n")[0], size, spacing, ", ".join(row.labels))
+        texts = [row.id, roleName(row.role), row.status.split("\n")[0], size, spacing, ", ".join(row.labels)]
+        texts.append("" if row.agreement is None else f"{row.agreement:.3f}")
         for column, text in enumerate(texts):
             item = qt.QTableWidgetItem(text)
             item.setToolTip(row.status if column == STATUS or row.severity else text)

@@ -46,7 +46,9 @@ class DataSection(Section):
         ui.dataSection.connect("contentsCollapsed(bool)", lambda isCollapsed: self.showTitle())
         self._title = ui.dataSection.text
         ui.showCaseButton.connect("clicked(bool)", lambda checked: self.showSelected())
-        ui.caseTable.connect("cellDoubleClicked(int,int)", lambda row, column: self.showCase(row))
+        ui.caseTable.connect(
+            "cellDoubleClicked(int,int)", lambda row, column: self.showCaseOf(self.caseTable.idAt(row))
+        )
 
     def setParameterNode(self, parameters, cases):
         super().setParameterNode(parameters, cases)
@@ -108,6 +110,7 @@ class DataSection(Section):
         ui, busy = self.ui, self.logic.busy()
         selected = "" if self.caseTable.selected() else _("Select cases in the table first.")
         empty = "" if self.cases is not None and len(self.cases) else _("Add cases first.")
+        ui.firstLabelsText.visible = self.cases is None or not self.cases.counts()["labelled"]
         ready = self.logic.notReady()
         folder = "" if str(ui.casesFolderPath.currentPath or "") else _("Choose a folder first.")
         volume = "" if ui.caseVolumeSelector.currentNode() is not None else _("Choose a volume of the scene first.")
@@ -231,6 +234,10 @@ class DataSection(Section):
                 say(self.ui.dataStatus, text.format(name=", ".join(kept)))
         except LoadError as error:
             say(self.ui.dataStatus, str(error), wrong=True)
+
+    def showCaseIn(self, row):
+        """Show the case in a row of the table, which may be sorted."""
+        self.showCaseOf(self.caseTable.idAt(row))
 
     def showCaseOf(self, ID):
         """Show the case with this id, if it is still in the table."""

@@ -3,6 +3,8 @@ from ..Scene.CaseFiles import rowOf, rowWith
 from ..Scene.CaseLabels import setAgreements
 from ..Scene.Findings import agreementIn
 from .FolderTable import FolderTable
+from .NextCase import NextCase
+from .ReportButton import ReportButton
 from .ReviewSection import ReviewSection
 
 
@@ -11,23 +13,25 @@ class Loop:
 
     Args:
         ui, logic: as for every Section.
-        data, training, segment, display: the sections of these names.
+        data, training, runTable, segment, display: the sections of these names.
     """
 
-    def __init__(self, ui, logic, data, training, segment, display):
-        self.ui, self.data, self.training = ui, data, training
-        self.review = review = ReviewSection(ui, logic)
-        self.folder = folder = FolderTable(ui, logic)
-        self.sections = [review, folder]
-        review.chosen = lambda: display.result
-        review.labelled = self._onLabelled
-        review.improve = lambda: training.improve(ui.modelBox.currentData)
-        review.whyNotImprove = self._whyNotImprove
-        display.chosen = review.showResult
-        folder.show, folder.correct = self._show, self._correct
-        folder.labelled = data.refresh
+    def __init__(self, ui, logic, data, training, runTable, segment, display):
+        self.ui, self.logic = ui, logic
+        self.data, self.training, self.segment, self.display = data, training, segment, display
+        self.review, self.folder = ReviewSection(ui, logic), FolderTable(ui, logic)
+        self.next, self.report = NextCase(ui, logic), ReportButton(ui, logic)
+        self.sections = [self.review, self.folder, self.next, self.report]
+        self.review.chosen = lambda: display.result
+        self.review.labelled = self._onLabelled
+        self.review.improve = lambda: training.improve(ui.modelBox.currentData)
+        self.review.whyNotImprove = self._whyNotImprove
+        display.chosen = self.review.showResult
+        self.folder.show, self.folder.correct = self._show, self._correct
+        self.folder.labelled = data.refresh
         segment.folderSegmented = self._onFolderSegmented
-        self.display = display
+        self.next.ranked, self.next.predicted, self.next.draw = self._onRanked, self._onPredicted, self._draw
+        self.report.selected = runTable.selectedRuns
 
     def _whyNotImprove(self):
         model = self.ui.modelBox.currentData
@@ -51,9 +55,24 @@ class Loop:
         self._show(result)
         self.review.onCorrect()
 
+    def _onRanked(self, ID):
+        self.data.refresh()
+        self.ui.caseTable.clearSelection()
+        self.data.caseTable.select([ID])
+
+    def _onPredicted(self, result):
+        self.segment.segmented(result)
+        if self.logic.isInFront:  # else the person is busy with something else
+            self.review.onCorrect()
+
+    def _draw(self, volume):
+        self.ui.reviewSection.collapsed = False
+        self.review.draw(volume)
+
     def onSegmented(self, result):
         """A volume was segmented: its case in the table gets the agreement."""
         self.ui.reviewSection.collapsed = False
+        self.review.drawing = None
         row = rowOf(self.data.cases, result.volumeNode)
         if row is not None:
             setAgreements(self.data.cases, {row.id: agreementIn(result.findings())})

@@ -5,10 +5,11 @@ from slicer.i18n import tr as _
 from ..Engine.ModelCard import cardOf
 from ..Scene.CaseFiles import FILES, filesOf, rowOf
 from ..Scene.CaseLabels import addFiles, annotate
-from ..Scene.CaseNodes import segmentsOf
-from ..Scene.Correction import correct, correctionOf
+from ..Scene.Correction import correct, correctionOf, drawOn
 from ..Scene.Findings import agreementIn, classAgreementsIn, rankIn
 from ..Scene.LabelFiles import newLabelPath
+from ..Scene.Masks import isDrawn
+from ..Scene.Result import VOLUME, isInScene
 from ..Scene.SegmentClasses import addClasses, exportValues
 from .CorrectionBar import CorrectionBar, shortcutOn
 from .PlaceList import PlaceList
@@ -32,6 +33,8 @@ class ReviewSection(Section):
         """Called when a person wants to improve the chosen model."""
         self.whyNotImprove = lambda: ""
         """Says why it cannot be improved now; "" when it can."""
+        self.drawing = None
+        """A segmentation that is drawn from nothing, without a result to correct."""
         self.placeList = PlaceList(ui.placeTable, self._onLooked)
         self.bar = CorrectionBar(self.placeList.next)
         self._shortcut = shortcutOn(ui.reviewSection, self.placeList.next)
@@ -47,6 +50,7 @@ class ReviewSection(Section):
 
     def forgetScene(self):
         super().forgetScene()
+        self.drawing = None
         self.bar.close()
 
     def nodesChanged(self):
@@ -58,7 +62,10 @@ class ReviewSection(Section):
         """Show what is known of the chosen result."""
         result = self.chosen()
         self.placeList.show(*(([], ()) if result is None else (result.places(), result.looked())))
-        say(self.ui.agreementText, "" if result is None else _inWords(result.findings()))
+        text = "" if result is None else _inWords(result.findings())
+        if isInScene(self.drawing):
+            text = _("Use as label takes {name}.").format(name=self.drawing.GetName())
+        say(self.ui.agreementText, text)
         self.updateButtons()
 
     def updateButtons(self):
@@ -71,6 +78,9 @@ class ReviewSection(Section):
             missing = _("The volume of this result is not in the scene any more.")
         allow(ui.nextPlaceButton, places)
         allow(ui.correctButton, missing)
+        if isInScene(self.drawing):
+            gone = self.drawing.GetNodeReference(VOLUME) is None
+            missing = _("The volume of this segmentation is not in the scene any more.") if gone else ""
         allow(ui.useAsLabelButton, busy or missing)
         allow(ui.improveButton, busy or self.logic.notReady() or self.whyNotImprove())
 
@@ -82,7 +92,7 @@ class ReviewSection(Section):
 
     def onCorrect(self, _checked=False):
         """Open the Segment Editor on an editable copy of the result."""
-        result = self.chosen()
+        result, self.drawing = self.chosen(), None
         slicer.mrmlScene.SaveStateForUndo()
         node = correct(result, self._classesOf(result))
         result.nodes["segmentation"].GetDisplayNode().SetVisibility(False)
@@ -103,18 +113,29 @@ class ReviewSection(Section):
         known = result.findings().get("classes")
         return [c for c in self.cases.classes if not isinstance(known, dict) or c["name"] in known]
 
+    def draw(self, volumeNode):
+        """Open the Segment Editor on a volume, with an empty segment for every class of the table."""
+        slicer.mrmlScene.SaveStateForUndo()
+        self.drawing = drawOn(volumeNode, self.cases.classes, _("{name} drawn"))
+        slicer.util.setSliceViewerLayers(background=volumeNode, foreground=None, label=None, fit=True)
+        self.edit(self.drawing, volumeNode, volumeNode.GetName())
+        self.showResult()
+
     # Using
 
     def onUse(self, _checked=False):
         """Make the segmentation of the chosen result the label of its case."""
         result = self.chosen()
         slicer.mrmlScene.SaveStateForUndo()
-        self.use(correctionOf(result) or correct(result, ()), result.volumeNode)
+        if isInScene(self.drawing):
+            self.use(self.drawing, self.drawing.GetNodeReference(VOLUME))
+        else:
+            self.use(correctionOf(result) or correct(result, ()), result.volumeNode)
 
     def use(self, segmentationNode, volumeNode):
         """Make a segmentation the label of the case that a volume belongs to."""
-        if not segmentsOf(segmentationNode):
-            say(self.status, _("There is no segment, so nothing can be learnt from it."), wrong=True)
+        if not isDrawn(segmentationNode):
+            say(self.status, _("No segment has a voxel, so nothing can be learnt from it."), wrong=True)
             return
         try:
             row = self._rowOf(volumeNode)
@@ -147,6 +168,7 @@ class ReviewSection(Section):
 
     def _annotate(self, row, segmentationNode, volumeNode, label=None):
         annotate(self.cases, row, segmentationNode, label)
+        self.drawing = None
         self.labelled(volumeNode)
 
     @staticmethod
