@@ -47,7 +47,7 @@ class CorrectionBar:
     def close(self):
         """Take the tool bar away."""
         if self._bar is not None:
-            slicer.util.mainWindow().removeToolBar(self._bar)
+            self._bar.visible = False
             self._bar.deleteLater()
             self._bar = self._shortcut = None
 
