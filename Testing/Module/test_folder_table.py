@@ -232,6 +232,17 @@ def test_accepted_results_become_labels_with_the_values_of_the_table(user, folde
     assert not user.ui.useAcceptedButton.enabled
 
 
+def test_a_class_that_was_not_found_is_no_class_of_the_label(user, folder):
+    told = json.loads((folder / "a.json").read_text())
+    told["classes"]["absent"], told["volume_ml"]["absent"] = 5, 0.0
+    (folder / "a.json").write_text(json.dumps(told))
+    user.widget.loop.folder.refresh()
+    decide(user, a="acceptButton")
+    press(user, "useAcceptedButton")
+    assert user.cases.rows[0].labels == ["nucleus", "tract"]
+    assert [c["name"] for c in user.cases.classes] == ["nucleus", "tract", "absent"]
+
+
 def test_accepted_results_alone_begin_a_data_set(user, folder):
     decide(user, a="acceptButton")
     press(user, "useAcceptedButton")

@@ -91,7 +91,11 @@ def test_with_a_model_its_prediction_is_the_beginning(user, engine, tmp_path, wi
     (folder / "configs" / "metadata.json").write_text(
         '{"metassl": {"classes": [{"name": "nucleus", "value": 3, "colour": [1, 2, 3]}]}}'
     )
-    engine.ranking = [{"case": "case 5", **FOUND}, {"case": "case 1", "agreement": {"mean": None}}]
+    engine.ranking = [
+        {"case": "case 5", **FOUND},
+        {"case": "case 1", "agreement": {"mean": 0.7}},
+        {"case": "case 3", "agreement": {"mean": None}},
+    ]
     user.click("annotateNextButton")
     user.waitUntilIdle(30)
     assert [command[0] for command in engine.commands] == ["rank", "predict"]
@@ -99,8 +103,8 @@ def test_with_a_model_its_prediction_is_the_beginning(user, engine, tmp_path, wi
     assert window.moduleSelector().selectedModule == "SegmentEditor"
     result = user.widget.displaySection.result
     assert result.volumeNode.GetName() == "case 5" and correctionOf(result) is not None
-    agreements = {row.id: row.agreement for row in user.cases.rows}
-    assert agreements == {**dict.fromkeys(agreements), "case 5": 0.6}, "the newest: that of the result"
+    agreements = [row.agreement for row in user.cases.rows]
+    assert agreements == [None, 0.7, None, None, None, 0.6], "of all that were ranked; the newest is that of the result"
     slicer.util.selectModule("MetaSSLSegment")
     processEvents()
     user.click("useAsLabelButton")
