@@ -103,6 +103,7 @@ def test_with_a_model_its_prediction_is_the_beginning(user, engine, tmp_path, wi
     assert window.moduleSelector().selectedModule == "SegmentEditor"
     result = user.widget.displaySection.result
     assert result.volumeNode.GetName() == "case 5" and correctionOf(result) is not None
+    assert user.ui.dataStatus.text == "case 5 is the one to annotate next."
     agreements = [row.agreement for row in user.cases.rows]
     assert agreements == [None, 0.7, None, None, None, 0.6], "of all that were ranked; the newest is that of the result"
     slicer.util.selectModule("MetaSSLSegment")
@@ -185,6 +186,17 @@ def test_the_table_is_sorted_by_any_column(user, tmp_path):
     assert click(user, 3) == ["case 10", "case 9", "case 2"], "by voxels, not by text"
     assert click(user, 2) == ["case 10", "case 9", "case 2"], "the worst first"
     assert [row.id for row in user.cases.rows] == ["case 10", "case 2", "case 9"], "the list keeps its own order"
+
+
+def test_the_agreement_is_beside_the_role_once_it_is_known(user, tmp_path):
+    cases(user, tmp_path)
+    table, header = user.ui.caseTable, user.ui.caseTable.horizontalHeader()
+    assert table.isColumnHidden(6)
+    user.cases.rows[1].agreement = 0.75
+    user.widget.dataSection.refresh()
+    assert not table.isColumnHidden(6)
+    order = [table.horizontalHeaderItem(header.logicalIndex(n)).text() for n in range(7)]
+    assert order == ["Case", "Role", "Agreement", "Status", "Size", "Spacing (mm)", "Classes"]
 
 
 def test_what_is_selected_stays_selected_and_is_what_is_shown(user, tmp_path):

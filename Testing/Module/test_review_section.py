@@ -47,6 +47,12 @@ def test_a_result_says_how_far_its_predictions_agree_and_where_to_look(user, res
     assert user.columns("placeTable", 2) == ["0.25", "0.12"] and user.columns("placeTable", 0) == ["", ""]
 
 
+def test_a_place_where_nothing_else_is_near_names_one_class(user, tmp_path):
+    alone = {**PLACES[0], "classes": ["background", "background"]}
+    show(user, reviewed(volumeNode(), tmp_path, places=[alone]))
+    assert user.columns("placeTable", 1) == ["background"]
+
+
 def test_a_click_centres_the_slice_views_on_a_place_and_ticks_it_off(user, result):
     user.ui.placeTable.cellClicked.emit(1, 1)
     assert np.allclose(centres(), [PLACES[1]["position"]] * 3)

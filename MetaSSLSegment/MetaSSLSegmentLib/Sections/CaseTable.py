@@ -11,8 +11,8 @@ WIDEST_COLUMN = 140
 ROWS_AT_ONCE = 100
 """Rows that are filled in one turn of the event loop: more would hold up the application."""
 STATUS_COLOURS = {"fixed": QUIET, "warning": ODD, "excluded": WRONG}
-STATUS = 2
-"""The column that says what the check found."""
+STATUS, AGREEMENT = 2, 6
+"""The columns that say what the check found, and how far a model's predictions agree."""
 
 
 class CaseTable:
@@ -35,6 +35,7 @@ class CaseTable:
         table.connect("itemSelectionChanged()", selectionChanged)
         self._header = table.horizontalHeader()
         self._header.setSectionsClickable(True)
+        self._header.moveSection(AGREEMENT, STATUS)  # to where it is in sight
         self._header.connect("sectionClicked(int)", self.sort)
 
     def show(self, rows):
@@ -45,6 +46,7 @@ class CaseTable:
             column, descending = self._sorting
             self._rows = inOrder(self._rows, SORT_KEYS[column], descending)
         self.table.setRowCount(len(self._rows))
+        self.table.setColumnHidden(AGREEMENT, all(row.agreement is None for row in self._rows))
         self._fillSome()
         self.table.resizeColumnsToContents()
         for column in range(self.table.columnCount):

@@ -50,7 +50,8 @@ class NextCase(Section):
             self.task.finish(_("No unlabelled case can be read. Press Check cases."), wrong=True)
             return
         row = rows[ranked[0]["case"]]
-        self.task.finish(_("{case} is the one to annotate next.").format(case=row.id))
+        text = _("{case} is the one to annotate next.").format(case=row.id)
+        self.task.finish(text)
         self.ranked(row.id)
         try:
             volume = self.cases.nodesOf(row)[0] if row.nodes is not None else loadCase(row.images, row.id)
@@ -58,7 +59,12 @@ class NextCase(Section):
             say(self.status, str(error), wrong=True)
             return
         if model and len(row.images) <= 1:
+
+            def predicted(result):
+                say(self.status, text)
+                self.predicted(result)
+
             options = predictionOptions(KINDS, self.parameters.device, self.parameters.keepLargest)
-            Segmentation(self.task, volume, model, KINDS, self.predicted).start(options)
+            Segmentation(self.task, volume, model, KINDS, predicted).start(options)
         else:
             self.draw(volume)

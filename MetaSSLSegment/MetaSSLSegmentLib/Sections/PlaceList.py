@@ -64,5 +64,7 @@ class PlaceList:
 
 
 def inWords(place):
-    """What a place may be: "vein or background"."""
+    """What a place may be: "vein or background"; only one class where nothing else is near."""
+    if place.classes[0] == place.classes[1]:
+        return place.classes[0]
     return _("{now} or {instead}").format(now=place.classes[0], instead=place.classes[1])
