@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from metassl.cli.main import main
 from metassl.crops.prefetching import Prefetcher
 from metassl.crops.sampling import CropSampler
 from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.errors import DiskError, InputError, Stopped
 from metassl.events import Reporter, read_events
 from metassl.inference.model import load_model
-from metassl.job import Job
+from metassl.job import BUDGETS, Job
 from metassl.planning.plan import Plan
 from metassl.ssl.methods import METHODS
 from metassl.training.checkpoint import load_checkpoint, save_checkpoint
@@ -28,6 +29,7 @@ from metassl.training.objective import Objective
 from metassl.training.run_folder import RunFolder
 from metassl.training.train import train
 from metassl.training.trainer import Trainer
+from volumes import balls
 
 FAST = ("--threads", "1", "--patch", "16", "16", "16", "--device", "cpu")
 
@@ -400,6 +402,18 @@ def test_resuming_with_another_method_is_refused(dataset, tmp_path):
     started_run(dataset, tmp_path / "run")
     result = metassl("train", "--resume", tmp_path / "run", "--method", "cps")
     assert result.returncode == 2 and "--method cannot be changed" in result.stderr
+
+
+@pytest.mark.parametrize("first", [{"iterations": 2}, {"megavoxels": 0.02}, {"minutes": 9.0}])
+@pytest.mark.parametrize("more", [{"iterations": 5}, {"megavoxels": 0.05}, {"minutes": 7.0}])
+def test_a_resumed_run_takes_a_budget_of_any_kind(tmp_path, monkeypatch, first, more):
+    run = RunFolder(tmp_path / "run")
+    run.create(Job(**first), balls(tmp_path))
+    monkeypatch.setattr("metassl.training.train.train", lambda run, *rest: {"stopped": True, "model": None})
+    ((name, value),) = more.items()
+    assert main(["train", "--resume", str(run.path), f"--{name}", str(value)]) == 130
+    job, _ = run.load()
+    assert {n: getattr(job, n) for n in BUDGETS if getattr(job, n) is not None} == more
 
 
 def test_ssl_without_unlabelled_cases_says_what_to_do(dataset, tmp_path):

@@ -214,7 +214,7 @@ MUTANTS = (
     Mutant(
         "the teacher never learns",
         "ssl/methods/mean_teacher.py",
-        "self.teacher.update_parameters(self.network)",
+        "average([*self.teacher.module.parameters()], [*self.network.parameters()], self.teacher.n_averaged)",
         "pass",
         METHODS,
     ),
