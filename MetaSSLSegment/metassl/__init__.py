@@ -29,6 +29,7 @@ VOCABULARY = {
     "means_ignore": "data.names",
     "GEOMETRY_REMEDIES": "data.geometry",
     "geometry_problem": "data.geometry",
+    "run_holder": "training.run_lock",
 }
 """Name -> module of what the Slicer side uses: free of torch, SimpleITK and MONAI."""
 FUNCTIONS = {

@@ -20,8 +20,10 @@ from metassl.files import PARTIAL, replacing, require_whole
 from metassl.inference.tensors import save_tensors
 from metassl.job import Job
 from metassl.planning.cache import build_cache
+from metassl.training import run_lock
 from metassl.training.checkpoint import load_checkpoint, save_checkpoint
 from metassl.training.run_folder import RunFolder
+from metassl.training.run_lock import run_holder
 from metassl.training.train import train
 from volumes import grey, label, write
 
@@ -137,10 +139,22 @@ def test_two_processes_do_not_train_into_one_folder(run):
         with pytest.raises(InputError, match=f"is in use by process {other.pid} on .+ since 20") as caught:
             train(run, Reporter(), lambda: False)
         assert "Wait until that process has ended" in caught.value.hint
+        assert run_holder(run.path) in str(caught.value) and f"process {other.pid} on " in run_holder(run.path)
         other.kill()  # a crash releases the lock, although its file stays
-    assert run.lock_file.read_text()
+    assert run.lock_file.read_text() and run_holder(run.path) == ""
     assert train(run, Reporter(), lambda: False)["iterations"] == 3
     assert run.lock_file.read_text() == ""
+
+
+def test_who_asks_for_the_holder_keeps_nobody_out(run, monkeypatch):
+    """A training that starts while a panel asks takes the lock a moment later."""
+    with run.held():
+        pass
+    asking = open(run.lock_file, encoding="utf-8")  # noqa: SIM115
+    assert run_lock._took(asking, shared=True)
+    monkeypatch.setattr(run_lock.time, "sleep", lambda seconds: asking.close())
+    with run.held():
+        assert asking.closed
 
 
 def test_what_killed_processes_left_half_written_is_removed(run):

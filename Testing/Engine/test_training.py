@@ -95,7 +95,7 @@ def test_every_method_trains_and_makes_a_model(method, loss, dataset, tmp_path):
     run = started_run(dataset, tmp_path / "run", method=method, loss=loss, iterations=3, precision="fp32")
     summary = train(run, Reporter(), lambda: False)
     assert summary["iterations"] == 3 and not summary["stopped"]
-    assert 0 <= summary["hold_out"]["mean_dice"] <= 1
+    assert 0 <= summary["hold_out"]["mean_dice"] <= 1 and set(summary["hold_out"]["hd95"]) == {"ball"}
     assert load_model(run.model).metadata["metassl"]["method"] == method
     metrics = read_events(run.events_file, "metrics")[-1]
     assert metrics["iteration"] == 3 and metrics["loss"]["supervised"] > 0
@@ -124,6 +124,7 @@ def test_hold_out_is_measured_on_the_way_if_that_is_quick(dataset, tmp_path, mon
         measured = read_events(run.events_file, "hold-out")
         assert measured[-1]["iteration"] == 8 and measured[-1]["mean_dice"] == summary["hold_out"]["mean_dice"]
         counts[name] = [e["iteration"] for e in measured]
+        assert ["hd95_per_case" in e for e in measured] == [False] * (len(measured) - 1) + [True]
     assert counts == {"quick": [2, 4, 6, 8], "slow": [8]}
 
 

@@ -216,6 +216,30 @@ def test_hold_out_dice_is_told_case_by_case(capsys):
     assert event["dice"] == {"one": 1.0, "two": 0.5} and event["mean_dice"] == 0.75
 
 
+def test_hold_out_distances_are_told_case_by_case_where_they_are_defined(monkeypatch, capsys):
+    """Plates of one voxel; class one lies 2 slices of 3 mm too high, class two is predicted in one case only."""
+
+    def plates(one, two=None):
+        array = np.zeros((9, 6, 6), np.uint8)
+        array[one, 1:5, 1:5] = 1
+        if two is not None:
+            array[two, 1:5, 1:5] = 2
+        return array
+
+    labels, predicted = {"a": plates(2, 7), "b": plates(2)}, {"a": plates(4, 7), "b": plates(2, 7)}
+    labels["a"][0, 0] = IGNORE
+    predicted["a"][0, 0] = 1
+    monkeypatch.setattr(MemoryCase, "label", lambda self: labels[self.id])
+    cases = [MemoryCase(name, np.full((1, 9, 6, 6), n, np.float32), "hold-out") for n, name in enumerate(labels)]
+    hold_out = HoldOut(cases, CLASSES, Reporter(events=True))
+    hold_out.measure(lambda image: predicted["ab"[int(image.max())]], 7, spacing=(3.0, 1.0, 1.0))
+    event = next(e for e in map(json.loads, capsys.readouterr().out.splitlines()) if e["event"] == "hold-out")
+    assert event["hd95_per_case"] == {"a": {"one": 6.0, "two": 0.0}, "b": {"one": 0.0, "two": None}}
+    assert event["hd95"] == hold_out.result["hd95"] == {"one": 3.0, "two": 0.0}
+    hold_out.measure(lambda image: predicted["a"], 8)
+    assert "hd95" not in hold_out.result, "on the way Dice alone"
+
+
 @pytest.mark.parametrize(("device", "pins"), [("cuda", True), ("cpu", False)])
 def test_crops_for_a_gpu_are_page_locked(device, pins, make_trainer, monkeypatch):
     trainer, pinned = make_trainer(), []

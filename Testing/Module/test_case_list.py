@@ -10,11 +10,13 @@ import SimpleITK as sitk
 import slicer
 from harness.interaction import waitUntil
 from metassl.data.dataset import Case, Dataset, SegmentClass
+from metassl.data.reading import read_images
 from metassl.errors import InputError
 from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter
 from MetaSSLSegmentLib.Scene.CaseList import CaseList
-from MetaSSLSegmentLib.Scene.DatasetExport import DatasetExport
-from test_exchange import segmentationNode, volumeNode
+from MetaSSLSegmentLib.Scene.DatasetExport import datasetPieces
+from MetaSSLSegmentLib.Scene.Pieces import Pieces
+from test_exchange import segmentationNode, transformUnder, volumeNode
 
 
 @pytest.fixture
@@ -43,11 +45,18 @@ def masks(*values):
     return {f"class {value}": k == value for value in values}
 
 
+def startedExport(cases, folder, ends, exporter=None, progress=lambda *progress: None):
+    """An export as the panel does it; the path of the data set, or the text of the failure, is added to ``ends``."""
+    pieces = datasetPieces(cases, exporter or CaseExporter(), folder, progress)
+    export = Pieces(pieces, ends.append, lambda error: ends.append(str(error)))
+    export.start()
+    return export
+
+
 def exported(cases, folder):
     """Export the cases as the panel does; returns the data set, or the text of the failure."""
     ends = []
-    export = DatasetExport(cases, CaseExporter(), folder, lambda *progress: None, ends.append, ends.append)
-    export.start()
+    startedExport(cases, folder, ends)
     waitUntil(lambda: ends, 10)
     return ends[0] if isinstance(ends[0], str) else Dataset.load(ends[0])
 
@@ -98,6 +107,57 @@ def test_a_volume_is_added_once_and_channels_must_agree(cases, tmp_path):
     cases.addDataset(datasetFile(tmp_path, channels=("T1", "T2")))
     with pytest.raises(InputError, match="have 2 image channels"):
         cases.addNodes(volume)
+
+
+def test_several_volumes_are_the_channels_of_a_case(cases, node, tmp_path):
+    pairs = [(volumeNode(name=f"T1 {n}"), volumeNode(name=f"T2 {n}")) for n in range(2)]
+    for n, (_first, second) in enumerate(pairs):
+        slicer.util.arrayFromVolume(second)[0, 0, 0] = 1000 + n
+    cases.addNodes(pairs[0][0], segmentationNode(pairs[0][0], **masks(0)), pairs[0][1:])
+    cases.addNodes(pairs[1][0], None, pairs[1][1:])
+    slicer.util.saveScene(str(tmp_path / "s.mrb"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "s.mrb"))
+    loaded = CaseList(slicer.util.getNode("parameters"))
+    assert [[volume.GetName() for volume in loaded.volumesOf(row)] for row in loaded.rows] == [
+        ["T1 0", "T2 0"],
+        ["T1 1", "T2 1"],
+    ]
+    dataset = exported(loaded, tmp_path / "out")
+    assert dataset.channels == ("channel 1", "channel 2") and dataset.intensities == ()
+    assert [(case.id, case.role, len(case.images)) for case in dataset.cases] == [
+        ("T1 0", "labelled", 2),
+        ("T1 1", "unlabelled", 2),
+    ]
+    for n, case in enumerate(dataset.cases):
+        assert [sitk.ReadImage(path)[0, 0, 0] == 1000 + n for path in case.images] == [False, True]
+        assert read_images(case)
+    loaded.remove(["T1 0"])
+    assert not any(loaded.node.GetNodeReference(role) for role in ("caseVolume1", "caseVolume1Channel2"))
+
+
+def test_channels_must_lie_on_one_grid(cases, tmp_path):
+    first, second, small = volumeNode(name="T1"), volumeNode(name="T2"), volumeNode(np.ones((4, 5, 7)), name="small")
+    with pytest.raises(InputError, match="small has 7 x 5 x 4 voxels, T1 has 6 x 5 x 4; the channels") as caught:
+        cases.addNodes(first, None, [small])
+    assert "Resample small" in caught.value.hint and "T1 as the reference" in caught.value.hint
+    with pytest.raises(InputError, match="T1 is chosen for two channels"):
+        cases.addNodes(first, None, [first])
+    second.SetOrigin(*(np.array(first.GetOrigin()) + 0.04 * min(first.GetSpacing())))
+    transformUnder(second, np.eye(4) + np.eye(4, k=3) * 5)
+    with pytest.raises(InputError, match="T2 has another position, spacing or direction than T1"):
+        cases.addNodes(first, None, [second])
+    assert len(cases) == 0 and cases.channels == []
+    first.SetAndObserveTransformNodeID(second.GetTransformNodeID())
+    cases.addNodes(first, segmentationNode(first, **masks(0)), [second])
+    with pytest.raises(InputError, match="have 2 image channels, the new one has 1 image channel"):
+        cases.addNodes(small)
+    with pytest.raises(InputError, match="T2 is in the table already"):
+        cases.addNodes(small, None, [second])
+    second.SetAndObserveTransformNodeID(None)
+    assert "T2 has another position" in exported(cases, tmp_path / "run") and not (tmp_path / "run").exists()
+    slicer.mrmlScene.RemoveNode(second)
+    assert "case T1 is not in the scene any more" in exported(cases, tmp_path / "run")
 
 
 def test_roles_need_labels(cases, tmp_path):
@@ -445,7 +505,7 @@ def test_an_export_that_breaks_in_an_unforeseen_way_is_told(cases, tmp_path):
 
     cases.addNodes(volumeNode(name="one"))
     ends = []
-    DatasetExport(cases, Broken(), tmp_path / "run", lambda *p: None, ends.append, ends.append).start()
+    startedExport(cases, tmp_path / "run", ends, exporter=Broken())
     waitUntil(lambda: ends, 5)
     assert "none left" in ends[0] and not (tmp_path / "run").exists()
 
@@ -460,7 +520,7 @@ def test_a_scene_that_closes_during_an_export_ends_it_with_a_message(cases, tmp_
         if name == "two":
             qt.QTimer.singleShot(0, lambda: slicer.mrmlScene.Clear(False))
 
-    DatasetExport(cases, CaseExporter(), tmp_path / "run", progress, ends.append, ends.append).start()
+    startedExport(cases, tmp_path / "run", ends, progress=progress)
     waitUntil(lambda: ends, 5)
     assert "case three is not in the scene any more" in ends[0] and not (tmp_path / "run").exists()
 
@@ -506,8 +566,7 @@ def test_a_cancelled_export_leaves_nothing_and_calls_nobody(cases, tmp_path):
         steps.append(step)
         qt.QTimer.singleShot(0, export.cancel)
 
-    export = DatasetExport(cases, CaseExporter(), tmp_path / "run", progress, calls.append, calls.append)
-    export.start()
+    export = startedExport(cases, tmp_path / "run", calls, progress=progress)
     waitUntil(lambda: steps, 5)
     with pytest.raises(AssertionError):
         waitUntil(lambda: calls, 0.2)

@@ -135,6 +135,30 @@ def added(section, folder):
 # Adding and checking
 
 
+def test_a_case_of_several_volumes_is_put_together_channel_by_channel(section, ui):
+    first, second, other = volumeNode(name="T1"), volumeNode(name="T2"), volumeNode(np.ones((9, 5, 6)), name="other")
+    drawn = segmentationNode(first, nucleus=slicer.util.arrayFromVolume(first) > 50)
+    section.updateButtons()
+    assert not ui.nextChannelButton.enabled and "Choose a volume" in ui.nextChannelButton.toolTip
+    ui.caseVolumeSelector.setCurrentNode(first)
+    click(ui.nextChannelButton)
+    assert "Channels so far: T1." in ui.dataStatus.text and ui.caseVolumeSelector.currentNode() is None
+    ui.caseVolumeSelector.setCurrentNode(other)
+    click(ui.nextChannelButton)
+    assert "other has 6 x 5 x 9 voxels" in ui.dataStatus.text and "Resample other" in ui.dataStatus.text
+    click(ui.addNodesButton)
+    assert len(section.cases) == 0 and "other has 6 x 5 x 9 voxels" in ui.dataStatus.text
+    ui.caseVolumeSelector.setCurrentNode(second)
+    assert ui.caseSegmentationSelector.currentNode() is drawn, "the annotation of the first channel"
+    click(ui.addNodesButton)
+    (row,) = section.cases.rows
+    assert section.cases.volumesOf(row) == [first, second] and row.role == "labelled"
+    ui.caseVolumeSelector.setCurrentNode(other)
+    click(ui.addNodesButton)
+    assert "have 2 image channels, the new one has 1 image channel" in ui.dataStatus.text
+    assert "Next channel" in ui.dataStatus.text and ui.channelBox.count == 2
+
+
 def test_a_folder_with_a_data_set_of_ours_is_taken_and_checked(section, engine, tmp_path):
     added(section, dataset(tmp_path / "d"))
     (command,) = engine.commands

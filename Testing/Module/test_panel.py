@@ -1,11 +1,13 @@
 """The panel as people see it in Slicer's dock: narrow, with large fonts, dark; what runs is in sight."""
 
+import itertools
+
 import pytest
 import qt
 import slicer
 from harness.interaction import processEvents
 from MetaSSLSegmentLib.Sections.Colours import LEAST_CONTRAST, ODD, QUIET, WRONG, contrast, readable
-from MetaSSLSegmentLib.Sections.Section import fill, say
+from MetaSSLSegmentLib.Sections.Section import TOOLTIP, fill, say
 from reviewing import reviewed
 from test_data_section import dataset
 from test_exchange import segmentationNode, volumeNode
@@ -119,6 +121,51 @@ def test_tooltips_say_what_a_button_does_or_why_it_cannot(user):
     for widget in widgetsIn(user.representation):
         if isinstance(widget, qt.QPushButton | qt.QComboBox | qt.QCheckBox | qt.QAbstractSpinBox | qt.QTableWidget):
             assert widget.toolTip.endswith("."), widget.objectName
+
+
+def test_every_control_has_a_tooltip_that_stands_alone(user, tmp_path):
+    """A sentence that no other control has, also while another one says why the control cannot be used now."""
+    openEverything(user, tmp_path)
+    texts = {control.objectName: control.property(TOOLTIP) or control.toolTip for control in controlsIn(user)}
+    for name, text in texts.items():
+        assert text.endswith(".") and len(text.split()) >= 3, f"{name}: {text!r}"
+        assert not text.startswith(("It ", "They ", "This ", "These ")), f"{name}: {text!r}"
+    assert [name for name, text in texts.items() if list(texts.values()).count(text) > 1] == []
+    user.widget.dataSection.task.finish("")
+
+
+def controlsIn(user):
+    """What a person works with, in the order of the tabulator key; the inner parts of a widget are one control."""
+    ours = {
+        widget
+        for name, widget in vars(user.ui).items()
+        if isinstance(widget, qt.QWidget) and not name.startswith("qt_")
+    }
+    found, current = [], user.panel
+    while (current := current.nextInFocusChain()) is not user.panel:
+        control = current if current.isVisible() and current.focusPolicy & qt.Qt.TabFocus else None
+        while control is not None and control not in ours:
+            control = control.parentWidget()
+        if control is not None and not isinstance(control, qt.QScrollArea) and control not in found[-1:]:
+            found.append(control)
+    return found
+
+
+def test_the_tabulator_key_goes_through_the_panel_as_one_reads(user, tmp_path):
+    openEverything(user, tmp_path)
+    controls = controlsIn(user)
+    names = [control.objectName for control in controls]
+    assert {"caseVolumeSelector", "nextChannelButton", "startButton", "runTable", "certainBox"} <= set(names)
+    back = []
+    for control, following in itertools.pairwise(controls):
+        place, next_ = (qt.QRect(w.mapTo(user.panel, qt.QPoint(0, 0)), w.size) for w in (control, following))
+        if control.objectName.endswith("Section"):  # its title, above all that is in it
+            place.setHeight(10)
+        isBeside = next_.left() >= place.right() and next_.bottom() > place.top()
+        if not (isBeside or next_.top() >= place.bottom()):
+            back.append(f"{control.objectName} -> {following.objectName}")
+    assert back == []
+    user.widget.dataSection.task.finish("")
 
 
 # Colours

@@ -286,7 +286,7 @@ def test_other_channels_are_refused_with_words(user, tmp_path):
     volume.SetAttribute("MetaSSL.files", json.dumps([str(tmp_path / "x"), str(tmp_path / "y")]))
     show(user, reviewed(volume, tmp_path))
     user.click("useAsLabelButton")
-    assert "have 1 image channels, a has 2" in user.ui.reviewStatus.text and len(user.cases.rows) == 2
+    assert "have 1 image channel, a has 2" in user.ui.reviewStatus.text and len(user.cases.rows) == 2
 
 
 def test_segments_that_overlap_are_refused_and_no_label_stays(user, tmp_path):
@@ -332,6 +332,20 @@ def test_use_as_label_is_one_step_back(user, result, undo):
     slicer.mrmlScene.Redo()
     processEvents()
     assert user.cases.rows[0].role == "labelled"
+
+
+def test_a_label_file_is_one_step_back_and_every_case_keeps_its_files(user, tmp_path, undo):
+    """The scene keeps the names of files in a node of their own."""
+    folder = dataset(tmp_path / "d", 4)
+    user.cases.addDataset(folder / "dataset.json")
+    before = [(row.id, row.role, row.images, row.label) for row in user.cases.rows]
+    show(user, reviewed(slicer.util.loadVolume(user.cases.rows[1].images[0]), tmp_path))
+    user.click("useAsLabelButton")
+    user.waitUntilIdle(30)
+    assert user.cases.rows[1].role == "labelled"
+    undo()
+    processEvents()
+    assert [(row.id, row.role, row.images, row.label) for row in user.cases.rows] == before
 
 
 def test_correct_is_one_step_back(user, result, undo, window):  # noqa: F811

@@ -7,7 +7,9 @@ import zipfile
 import pytest
 import qt
 import slicer
-from MetaSSLSegmentLib.Engine.RunFiles import exportModel, importModel
+from metassl.training.run_lock import run_lock
+from MetaSSLSegmentLib.Engine.RunFiles import exportModel, factsOf, importModel
+from MetaSSLSegmentLib.Sections import RunTable
 from test_runs import DONE, STOPPED, makeModel, makeRun
 
 
@@ -102,3 +104,29 @@ def test_an_archive_never_writes_outside_of_its_folder(tmp_path):
     found = importModel(tmp_path / "m.zip", tmp_path / "in" / "new")
     assert found.path == tmp_path / "in" / "new"
     assert not (tmp_path / "in" / "outside.txt").exists() and not (tmp_path / "outside.txt").exists()
+
+
+def test_runs_are_looked_at_once_after_work(user, runs, monkeypatch):
+    looked = []
+    monkeypatch.setattr(RunTable, "factsOf", lambda run: looked.append(run.name) or factsOf(run))
+    choose(user, "a")
+    user.click("deleteCacheButton")
+    user.waitUntilIdle(10)
+    assert sorted(looked) == ["a", "b"]
+
+
+def test_a_run_that_another_process_works_on_is_neither_resumed_nor_deleted(user, runs):
+    """As by a second Slicer, or on the command line."""
+    with run_lock(runs[1] / ".lock"):
+        user.widget.onRunsChanged()
+        state = dict(zip(user.columns("runTable", 0), user.columns("runTable", 1)))
+        assert state == {"a": "finished", "b": "in use"}
+        assert user.ui.resumeBox.count == 0 and user.ui.resumeButton.isHidden()
+        choose(user, "b")
+        for button in (user.ui.deleteRunButton, user.ui.deleteCacheButton):
+            assert not button.enabled and f"b is in use by process {os.getpid()} on " in button.toolTip
+        assert "in use by process" in user.ui.runTable.item(user.columns("runTable", 0).index("b"), 1).toolTip()
+    user.widget.onRunsChanged()
+    assert "in use" not in user.columns("runTable", 1) and user.ui.resumeBox.currentText == "b"
+    choose(user, "b")
+    assert user.ui.deleteRunButton.enabled

@@ -2,20 +2,24 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import slicer
 from harness.interaction import processEvents
 from harness.scene_views import sliceImage
+from metassl.data.dataset import Dataset
 from metassl.regions import REGIONS
 from MetaSSLSegmentLib.Scene import SampleSource
 from MetaSSLSegmentLib.Scene.CaseList import CaseList
 from MetaSSLSegmentLib.Scene.CaseNodes import terminologyOf
 from MetaSSLSegmentLib.Scene.RegionDisplay import RegionDisplay, confidenceColours, regionColours
 from MetaSSLSegmentLib.Scene.Result import PREVIEW, removeNode
+from test_case_list import exported
 from test_data_section import dataset
-from test_exchange import segmentationNode, volumeNode
+from test_exchange import segmentationNode, transformUnder, volumeNode
 from test_result import segmented
 from test_runs import makeModel
 
@@ -160,6 +164,18 @@ def test_a_model_says_what_it_is(user, tmp_path):
     assert user.ui.modelText.text == "", "damaged: nothing is known"
 
 
+def test_a_model_of_several_channels_segments_folders_only(user, tmp_path):
+    facts = {"classes": [{"name": "liver", "value": 1, "colour": [1, 2, 3]}], "channels": ["T1", "T2"]}
+    model = makeModel(tmp_path / "runs" / "r" / "model", {"metassl": facts})
+    user.widget.segmentSection.chooseModel(model)
+    user.parameters.inputVolume = volumeNode()
+    text = "Needs several volumes of each case (T1, T2): segment a folder."
+    assert text in user.ui.modelText.text and not user.ui.applyButton.enabled and user.ui.applyButton.toolTip == text
+    makeModel(tmp_path / "runs" / "s" / "model", {"metassl": {**facts, "channels": ["T1"]}})
+    user.widget.segmentSection.chooseModel(tmp_path / "runs" / "s" / "model")
+    assert user.ui.applyButton.enabled
+
+
 def test_what_a_budget_buys_is_known_from_an_earlier_training(user, tmp_path):
     assert user.ui.budgetText.text == ""
     run = tmp_path / "runs" / "r"
@@ -246,6 +262,146 @@ def test_hold_out_cases_are_listed_the_worst_first_and_shown(user, tmp_path):
     assert "gone is not in the table" in ui.dataStatus.text
 
 
+def test_hold_out_distances_stand_beside_dice(user, tmp_path):
+    section, ui = user.widget.trainingSection, user.ui
+    section._run = tmp_path
+    scores = {"a": {"liver": 0.5}, "b": {"liver": 0.25}, "c": {"liver": 0.75}}
+    distances = {"a": {"liver": 1.26}, "b": {"liver": None}}
+    event = {"event": "hold-out", "iteration": 8, "mean_dice": 0.5, "dice": {}, "per_case": scores}
+    section._onEvent({**event, "hd95_per_case": distances})
+    section._onEnded()
+    headers = [ui.holdOutTable.horizontalHeaderItem(n).text() for n in range(ui.holdOutTable.columnCount)]
+    assert headers == ["Case", "liver", "liver HD95 (mm)"]
+    assert user.columns("holdOutTable", 2) == ["-", "1.3", ""]
+    for damaged in (5, [1], {"a": 1}, {"a": {"b": "x"}}):
+        section._onEvent({**event, "hd95_per_case": damaged})
+        section._onEnded()
+        assert ui.holdOutTable.columnCount == 2 and user.columns("holdOutTable", 1) == ["0.250", "0.500", "0.750"]
+
+
+@pytest.fixture
+def layout():
+    """The layout manager; its layout is as before when the test is over."""
+    manager = slicer.app.layoutManager()
+    before = manager.layout
+    yield manager
+    manager.setLayout(before)
+
+
+@pytest.fixture
+def predicting(user, tmp_path, monkeypatch):
+    """A run of the cases in the table with an engine that predicts, and the commands that it was given."""
+    user.cases.addDataset(dataset(tmp_path / "d", 2) / "dataset.json")
+    run = tmp_path / "runs" / "r"
+    facts = {"classes": [{"name": "liver", "value": 1, "colour": [255, 0, 0]}]}
+    makeModel(run / "model", {"metassl": facts})
+    Dataset.load(tmp_path / "d" / "dataset.json").save(run / "dataset.json")
+    commands = []
+
+    def start(arguments, listener):
+        words = [str(argument) for argument in arguments]
+        given = Dataset.load(words[2])
+        commands.append((*words[:2], [case.id for case in given.cases]))
+        out = Path(words[words.index("--out") + 1])
+        out.mkdir()
+        image = sitk.ReadImage(given.cases[0].images[0])
+        drawn = sitk.GetArrayFromImage(image) * 0
+        drawn[1] = 1
+        drawn = sitk.GetImageFromArray(drawn.astype(np.uint8))
+        drawn.CopyInformation(image)
+        sitk.WriteImage(drawn, str(out / f"{given.cases[0].id}_seg.nii.gz"))
+        commands.append(lambda: listener.done({"event": "done"}))
+
+    monkeypatch.setattr(user.widget.logic.engine, "start", start)
+    section = user.widget.trainingSection
+    section._run = run
+    scores = {row.id: {"liver": 0.5} for row in user.cases.rows}
+    section._onEvent({"event": "hold-out", "iteration": 8, "mean_dice": 0.5, "dice": {}, "per_case": scores})
+    section._onEnded()
+    user.ui.holdOutTable.selectRow(0)
+    return commands
+
+
+def shownIn(segmentation):
+    """Names of the slice views that show a segmentation."""
+    display = segmentation.GetDisplayNode()
+    views = slicer.util.getNodesByClass("vtkMRMLSliceNode")
+    return [view.GetLayoutName() for view in views if display.IsDisplayableInView(view.GetID())]
+
+
+def test_a_hold_out_case_is_shown_beside_its_annotation_and_prediction(user, predicting, layout):
+    user.click("showHoldOutButton")
+    (command, model, cases), finish = predicting
+    assert command == "predict" and model.endswith("model") and cases == ["case 0"]
+    assert "case 0 is being segmented" in user.ui.workText.text and len(previews()) == 2
+    finish()
+    volume, annotation, prediction = previews()
+    assert prediction.GetName() == "case 0 prediction" and not prediction.GetSaveWithScene()
+    ours = ["MetaSSLImage", "MetaSSLAnnotation", "MetaSSLPrediction"]
+    assert list(layout.sliceViewNames()) == ["Red", "Yellow", "Green", *ours]
+    assert shownIn(annotation) == ["Red", "Yellow", "Green", "MetaSSLAnnotation"]
+    assert shownIn(prediction) == ["MetaSSLPrediction"]
+    for layer in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        assert layer.GetBackgroundVolumeID() == volume.GetID()
+        assert layer.GetLinkedControl() == (layer.GetLayoutName() in ours)
+    segment = prediction.GetSegmentation().GetNthSegment(0)
+    assert segment.GetName() == "liver" and segment.GetColor() == (1, 0, 0)
+    ID = prediction.GetSegmentation().GetNthSegmentID(0)
+    drawn = slicer.util.arrayFromSegmentBinaryLabelmap(prediction, ID, volume)
+    assert np.flatnonzero(drawn.any(axis=(1, 2))).tolist() == [1] and drawn[1].all()
+    assert "image, annotation, prediction" in user.ui.workText.text
+    user.widget.dataSection.showCase(1)
+    assert [node.GetName() for node in previews()] == ["case 1"], "the next case replaces all of it"
+
+
+def test_an_annotation_that_was_corrected_beside_its_prediction_is_kept_for_all_views(user, predicting, layout):
+    user.click("showHoldOutButton")
+    predicting[1]()
+    volume, annotation, _prediction = previews()
+    ID = annotation.GetSegmentation().GetNthSegmentID(0)
+    drawn = slicer.util.arrayFromSegmentBinaryLabelmap(annotation, ID, volume).copy()
+    drawn[3, 0, 0] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, annotation, ID, volume)
+    user.widget.dataSection.showCase(1)
+    assert annotation.GetName() == "case 0 changed" and annotation.GetScene() is not None
+    assert shownIn(annotation) == list(layout.sliceViewNames())
+
+
+def test_beside_a_prediction_the_users_own_annotation_is_a_copy(user, predicting, layout, tmp_path):
+    volume = volumeNode(name="mine")
+    drawn = segmentationNode(volume, nucleus=slicer.util.arrayFromVolume(volume) > 50)
+    user.cases.clear()
+    user.cases.addNodes(volume, drawn)
+    transformUnder(volume, np.diag([1.0, 1, 1, 1]) + np.eye(4, k=3) * 40)
+    drawn.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+    run = user.widget.trainingSection._run
+    exported(user.cases, run)
+    user.widget.trainingSection.onShowHoldOut("mine")
+    predicting[1]()
+    prediction, copy = previews()
+    assert not drawn.GetDisplayNode().GetVisibility() and drawn.GetDisplayNode().GetNumberOfViewNodeIDs() == 0
+    assert (copy.GetName(), prediction.GetName()) == ("drawn", "mine prediction")
+    assert np.allclose(copy.GetSegmentCenterRAS("nucleus"), drawn.GetSegmentCenterRAS("nucleus"))
+    assert "MetaSSLPrediction" not in shownIn(copy)
+    bounds, expected = [0.0] * 6, [0.0] * 6
+    prediction.GetRASBounds(bounds), volume.GetRASBounds(expected)
+    assert np.allclose(bounds[:2], expected[:2], atol=1) and expected[0] > 15, "both lie where the transform puts them"
+
+
+def test_a_case_that_was_left_meanwhile_gets_no_prediction(user, predicting, layout):
+    user.click("showHoldOutButton")
+    user.widget.dataSection.showCase(1)
+    before = layout.layout
+    predicting[1]()
+    assert len(previews()) == 1 and layout.layout == before and "Another case" in user.ui.workText.text
+
+
+def test_without_its_model_a_case_is_shown_with_its_annotation_alone(user, predicting, layout):
+    shutil.rmtree(user.widget.trainingSection._run / "model")
+    user.click("showHoldOutButton")
+    assert predicting == [] and len(previews()) == 2 and not user.widget.logic.busy()
+
+
 # Cases
 
 
@@ -266,6 +422,62 @@ def test_cases_beside_the_scene_are_found_when_both_are_moved(user, tmp_path, in
     assert CaseList(user.cases.node).rows == user.cases.rows
 
 
+def test_a_copy_of_scene_and_data_uses_its_own_files(user, tmp_path):
+    """And neither names the folder in which it was made, nor that of the person."""
+    here, there, far = tmp_path / "here", tmp_path / "deep" / "er" / "there", tmp_path / "far é %20"
+    here.mkdir()
+    user.cases.addDataset(dataset(here / "data", 1) / "dataset.json")
+    user.cases.addDataset(dataset(far, 2) / "dataset.json")
+    slicer.util.saveScene(str(here / "s.mrml"))
+    assert str(tmp_path) not in (here / "s.mrml").read_text(encoding="utf-8")
+    user.cases.setRole(["case 0"], "hold-out")
+    slicer.mrmlScene.Clear(False)
+    shutil.copytree(here, there)
+    slicer.util.loadScene(str(there / "s.mrml"))
+    own, *_others = user.cases.rows
+    assert own.images == [str(there / "data" / "i0.nii.gz")] and own.label == str(there / "data" / "l0.nii.gz")
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(here / "s.mrml"))
+    assert user.cases.rows[0].images == [str(here / "data" / "i0.nii.gz")]
+    assert [row.images for row in user.cases.rows[1:]] == [[str(far / f"i{n}.nii.gz")] for n in range(2)]
+    slicer.util.saveScene(str(tmp_path / "s.mrml"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "s.mrml"))
+    assert all(Path(path).exists() for row in user.cases.rows for path in row.images), "saved elsewhere"
+    assert len(slicer.util.getNodesByClass("vtkMRMLTextStorageNode")) == 1
+
+
+def test_names_that_slicer_would_write_wrongly_do_not_break_the_scene(user, tmp_path):
+    """Its own storage nodes make a scene with "&" in a file's name unreadable."""
+    folders = [dataset(tmp_path / name, 1) for name in ("a & b", "c\\d", "e\tf")]
+    for folder in folders:
+        user.cases.addDataset(folder / "dataset.json")
+    slicer.util.saveScene(str(tmp_path / "s.mrml"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "s.mrml"))
+    assert [row.images for row in user.cases.rows] == [[str(folder / "i0.nii.gz")] for folder in folders]
+
+
+def test_a_bundle_on_the_same_computer_finds_its_cases(user, tmp_path):
+    user.cases.addDataset(dataset(tmp_path / "data", 2) / "dataset.json")
+    slicer.util.saveScene(str(tmp_path / "s.mrb"))
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "s.mrb"))
+    assert [row.images for row in user.cases.rows] == [[str(tmp_path / "data" / f"i{n}.nii.gz")] for n in range(2)]
+
+
+def test_a_list_of_an_earlier_version_is_read_and_kept_as_now(user, tmp_path):
+    folder = dataset(tmp_path / "data", 1)
+    user.cases.addDataset(folder / "dataset.json")
+    node = user.cases.node
+    content = json.loads(node.GetParameter("cases"))
+    content["rows"][0] |= {"images": [str(folder / "i0.nii.gz")], "label": str(folder / "l0.nii.gz")}
+    node.RemoveNodeReferenceIDs("caseFiles")
+    node.SetParameter("cases", json.dumps(content))
+    assert CaseList(node).rows == user.cases.rows and str(folder) not in node.GetParameter("cases")
+    assert CaseList(node).rows == user.cases.rows
+
+
 def test_an_added_scene_that_replaces_the_cases_says_so(user, tmp_path):
     user.cases.addDataset(dataset(tmp_path / "theirs", 2) / "dataset.json")
     slicer.util.saveScene(str(tmp_path / "s.mrml"))
@@ -274,6 +486,8 @@ def test_an_added_scene_that_replaces_the_cases_says_so(user, tmp_path):
     slicer.mrmlScene.SetURL(str(tmp_path / "s.mrml"))
     assert slicer.mrmlScene.Import()
     assert "replaces the 3 case(s)" in user.ui.dataStatus.text and len(user.columns("caseTable", 0)) == 2
+    assert [row.images for row in user.cases.rows] == [[str(tmp_path / "theirs" / f"i{n}.nii.gz")] for n in range(2)]
+    assert len(slicer.util.getNodesByClass("vtkMRMLTextStorageNode")) == 1, "of the other list no node stays"
 
 
 def test_the_selected_case_and_the_folded_section_are_summed_up(user, tmp_path):
@@ -311,6 +525,43 @@ def test_what_was_drawn_on_a_preview_is_kept(user, tmp_path):
     assert {node.GetName() for node in previews()} == {"case 1"}
     section.showCase(2)
     assert {node.GetName() for node in previews()} == {"case 2"}, "what nobody changed goes"
+
+
+@pytest.fixture
+def undo():
+    """A scene whose changes can be taken back, as a person can set it."""
+    slicer.mrmlScene.SetUndoOn()
+    yield slicer.mrmlScene
+    slicer.mrmlScene.ClearUndoStack()
+    slicer.mrmlScene.SetUndoOff()
+
+
+def test_what_the_next_preview_replaces_comes_back_with_undo(user, tmp_path, undo):
+    user.cases.addDataset(dataset(tmp_path / "d", 3) / "dataset.json")
+    user.widget.dataSection.showCase(1)
+    assert undo.GetNumberOfUndoLevels() == 0, "nothing was replaced"
+    for node in previews():
+        node.SetUndoEnabled(True)
+    user.widget.dataSection.showCase(2)
+    assert [node.GetName() for node in previews()] == ["case 2", "case 2"] and undo.GetNumberOfUndoLevels() == 1
+    undo.Undo()
+    assert "case 1" in [node.GetName() for node in previews()]
+
+
+def test_the_curves_that_a_training_replaces_come_back_with_undo(user, undo, tmp_path):
+    section, curves = user.widget.trainingSection, user.widget.logic.curves
+    section._onEvent({"event": "metrics", "iteration": 7, "loss": {"total": 0.5}})
+    curves.flush()
+    (table,) = slicer.util.getNodesByClass("vtkMRMLTableNode")
+    table.SetUndoEnabled(True)
+    section._begin(tmp_path, isNew=False)
+    section._onEvent({"event": "metrics", "iteration": 1, "loss": {"total": 0.25}})
+    curves.flush()
+    section.task.finish("")
+    assert slicer.util.arrayFromTableColumn(table, "step").tolist() == [1]
+    undo.Undo()
+    (table,) = slicer.util.getNodesByClass("vtkMRMLTableNode")
+    assert slicer.util.arrayFromTableColumn(table, "step").tolist() == [7]
 
 
 def test_previews_are_neither_saved_nor_offered(user, tmp_path):

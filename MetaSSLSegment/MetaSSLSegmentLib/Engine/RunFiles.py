@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
+from metassl import run_holder
+
 from .ModelCard import cardOf
 from .Runs import FINISHED, modelIn, stateOf
 
@@ -22,6 +24,7 @@ class RunFacts(NamedTuple):
         holdOutDice: of its model; None when nothing was measured.
         date: when it was started or last resumed, as 2026-11-25 17:30.
         cases: number of cases that its model was trained with or measured on; None without a model.
+        holder: the process that works on it now, in words; "" for none.
     """
 
     path: Path
@@ -31,21 +34,24 @@ class RunFacts(NamedTuple):
     holdOutDice: float | None
     date: str
     cases: int | None
+    holder: str
 
 
 def factsOf(run):
     """The facts of a run folder."""
     run = Path(run)
     card = cardOf(run / "model")
+    size, cacheSize = _sizesOf(run)
     used = [count for role, count in card.cases.items() if role != "ignored"]
     return RunFacts(
         run,
         stateOf(run) == FINISHED,
-        _sizeOf(run),
-        _sizeOf(run / "cache"),
+        size,
+        cacheSize,
         card.holdOutDice,
         time.strftime("%Y-%m-%d %H:%M", time.localtime((run / "job.json").stat().st_mtime)),
         sum(used) if used else None,
+        run_holder(run),
     )
 
 
@@ -115,12 +121,15 @@ def importModel(path, folder):
     return model
 
 
-def _sizeOf(folder):
-    total = 0
-    for parent, _folders, names in os.walk(folder):
+def _sizesOf(run):
+    """Bytes of all files of a run, and of those in its cache."""
+    total = cache = 0
+    for parent, _folders, names in os.walk(run):
+        isCache = Path(parent).relative_to(run).parts[:1] == ("cache",)
         for name in names:
             try:
-                total += os.lstat(os.path.join(parent, name)).st_size
+                size = os.lstat(os.path.join(parent, name)).st_size
             except OSError:
                 continue
-    return total
+            total, cache = total + size, cache + size * isCache
+    return total, cache

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from metassl import unique_names
+from metassl import run_holder, unique_names
 
 FINISHED, UNFINISHED = "finished", "unfinished"
 TAIL = 65536
@@ -43,8 +43,8 @@ class Runs:
         return path
 
     def unfinished(self):
-        """Runs that can be resumed, newest first."""
-        return [run for run in self.all() if stateOf(run) == UNFINISHED]
+        """Runs that can be resumed, newest first; not those that another process works on."""
+        return [run for run in self.all() if stateOf(run) == UNFINISHED and not run_holder(run)]
 
     def models(self):
         """Models of the runs, newest first, and those copied into the runs folder."""

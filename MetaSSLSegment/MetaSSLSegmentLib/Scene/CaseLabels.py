@@ -5,6 +5,7 @@ from slicer.i18n import tr as _
 
 from .CaseNodes import segmentsOf
 from .CaseRow import CaseRow
+from .Channels import inWords
 from .SegmentClasses import addClasses, exportValues
 
 
@@ -24,8 +25,8 @@ def addFiles(cases, name, images, channels):
     known = cases.channels or (list(channels) if fitting else [f"channel {n}" for n in range(1, len(images) + 1)])
     if len(known) != len(images):
         raise InputError(
-            _("The cases in the table have {n} image channels, {name} has {other}.").format(
-                n=len(known), name=name, other=len(images)
+            _("The cases in the table have {n}, {name} has {other}.").format(
+                n=inWords(len(known)), name=name, other=inWords(len(images))
             ),
             _("Clear the table first."),
         )

@@ -6,9 +6,10 @@ from slicer.i18n import tr as _
 
 from .CaseLabels import annotate
 from .CaseNodes import segmentsOf
-from .CaseRow import SEVERITIES, CaseRow, readCases
+from .CaseRow import SEVERITIES, CaseRow, SavedCases, readCases
+from .Channels import inWords, requireOneGrid, volumeRoles
 from .Contradiction import contradiction
-from .ScenePaths import followMoved
+from .ScenePaths import followFiles, withNumbers
 from .Words import problemText
 
 
@@ -24,19 +25,15 @@ class CaseList:
     def __init__(self, node):
         self.node = node
         self._take(readCases(node.GetParameter(self.PARAMETER)))
-        if any([followMoved(row) for row in self.rows]):
+        for row in self.rows:
+            followFiles(node, row)
+        if self.rows:
             self.save()
 
     def _take(self, saved):
-        (
-            self.rows,
-            self.classes,
-            self.channels,
-            self.intensities,
-            self.ignoreValue,
-            self.name,
-            self.labelValues,
-        ) = saved
+        self.rows, self.classes, self.labelValues = saved.rows, saved.classes, saved.labelValues
+        self.channels, self.intensities = saved.channels, saved.intensities
+        self.ignoreValue, self.name = saved.ignoreValue, saved.name
 
     def __len__(self):
         return len(self.rows)
@@ -45,7 +42,7 @@ class CaseList:
         """Forget every case and class."""
         for row in self.rows:
             self._dropNodes(row)
-        self._take(readCases(""))
+        self._take(SavedCases())
         self.save()
 
     def addDataset(self, path):
@@ -77,44 +74,60 @@ class CaseList:
         self.save()
         return len(added)
 
-    def addNodes(self, volumeNode, segmentationNode=None):
+    def addNodes(self, volumeNode, segmentationNode=None, further=()):
         """Add a volume of the scene, labelled when there are segments.
 
+        Args:
+            volumeNode: the volume, or that of the first channel.
+            segmentationNode: its annotation, or None.
+            further: volume nodes of the other channels.
+
         Raises:
-            InputError: the volume is in the list already, the other cases have several channels, or there are too
-                many classes.
+            InputError: a volume is in the list already, the other cases have more or fewer channels, the channels do
+                not lie on one grid, or there are too many classes.
         """
-        if len(self.channels) > 1:
+        volumes = [volumeNode, *further]
+        if self.channels and len(self.channels) != len(volumes):
             raise InputError(
-                _("The cases in the table have {n} image channels, a volume of the scene has one.").format(
-                    n=len(self.channels)
+                _("The cases in the table have {old}, the new one has {new}.").format(
+                    old=inWords(len(self.channels)), new=inWords(len(volumes))
                 ),
-                _("Clear the table first."),
+                _("Choose a volume for each channel, with Next channel; or clear the table first."),
             )
-        if any(self.nodesOf(row)[0] is volumeNode for row in self.rows if row.nodes is not None):
-            raise InputError(_("{name} is in the table already.").format(name=volumeNode.GetName()))
+        known = [volume for row in self.rows if row.nodes is not None for volume in self.volumesOf(row)]
+        for volume in volumes:
+            if volume in known:
+                raise InputError(_("{name} is in the table already.").format(name=volume.GetName()))
+        requireOneGrid(volumes)
         number = 1 + max((row.nodes for row in self.rows if row.nodes is not None), default=0)
         (ID,) = unique_names([volumeNode.GetName() or ""], [row.id for row in self.rows])
         row = CaseRow(ID, "unlabelled", nodes=number)
         if segmentationNode is not None and segmentsOf(segmentationNode):
             annotate(self, row, segmentationNode)
-        self.node.SetNodeReferenceID(f"caseVolume{number}", volumeNode.GetID())
+        for role, volume in zip(volumeRoles(number, len(volumes)), volumes):
+            self.node.SetNodeReferenceID(role, volume.GetID())
         row.size = list(volumeNode.GetImageData().GetDimensions()) if volumeNode.GetImageData() else []
         row.spacing = list(volumeNode.GetSpacing())
         self.rows.append(row)
-        self.channels, self.intensities = self.channels or ["image"], self.intensities or ["auto"]
+        names = ["image"] if len(volumes) == 1 else [f"channel {n}" for n in range(1, 1 + len(volumes))]
+        self.channels, self.intensities = self.channels or names, self.intensities or ["auto"] * len(names)
         self.name = self.name or "scene"
         self.save()
         return row
 
     def nodesOf(self, row):
         """Volume and segmentation node of a case of the scene; None for a node that is gone."""
-        volume = self.node.GetNodeReference(f"caseVolume{row.nodes}")
-        segmentation = self.node.GetNodeReference(f"caseSegmentation{row.nodes}")
-        return (
-            volume if volume is not None and volume.IsA("vtkMRMLScalarVolumeNode") else None,
-            segmentation if segmentation is not None and segmentation.IsA("vtkMRMLSegmentationNode") else None,
-        )
+        segmentation = self._referenced(f"caseSegmentation{row.nodes}", "vtkMRMLSegmentationNode")
+        return self.volumesOf(row)[0], segmentation
+
+    def volumesOf(self, row):
+        """The volume node of every channel of a case of the scene; None for a node that is gone."""
+        roles = volumeRoles(row.nodes, max(1, len(self.channels)))
+        return [self._referenced(role, "vtkMRMLScalarVolumeNode") for role in roles]
+
+    def _referenced(self, role, kind):
+        node = self.node.GetNodeReference(role)
+        return node if node is not None and node.IsA(kind) else None
 
     def setRole(self, ids, role):
         """Give cases another role.
@@ -226,7 +239,7 @@ class CaseList:
         """The data set for the engine.
 
         Args:
-            exported: id -> (image path, label path or None) of the cases of the scene.
+            exported: id -> (image paths, one per channel; label path or None) of the cases of the scene.
             partly: ids of those that are annotated in parts only; they teach as unlabelled cases too.
 
         Raises:
@@ -238,8 +251,8 @@ class CaseList:
             if row.nodes is not None:
                 if row.id not in exported:
                     continue
-                image, label = exported[row.id]
-                images = [str(image)]
+                images, label = exported[row.id]
+                images = [str(image) for image in images]
                 label = None if label is None else str(label)
             cases.append(Case(row.id, tuple(images), label, row.role))
             if row.id in partly and row.role == "labelled":
@@ -257,20 +270,15 @@ class CaseList:
 
     def _dropNodes(self, row):
         if row.nodes is not None:
-            self.node.RemoveNodeReferenceIDs(f"caseVolume{row.nodes}")
+            for role in volumeRoles(row.nodes, max(1, len(self.channels))):
+                self.node.RemoveNodeReferenceIDs(role)
             self.node.RemoveNodeReferenceIDs(f"caseSegmentation{row.nodes}")
 
     def save(self):
         """Keep what is listed in the parameter node."""
-        content = {
-            "name": self.name,
-            "channels": self.channels,
-            "intensities": self.intensities,
-            "classes": self.classes,
-            "ignoreValue": self.ignoreValue,
-            "labelValues": self.labelValues,
-            "rows": [asdict(row) for row in self.rows],
-        }
+        meanings = self.ignoreValue, self.name, self.labelValues
+        content = asdict(SavedCases(self.rows, self.classes, self.channels, self.intensities, *meanings))
+        content["rows"] = withNumbers(self.node, content["rows"])
         self.node.SetParameter(self.PARAMETER, json.dumps(content))
 
 

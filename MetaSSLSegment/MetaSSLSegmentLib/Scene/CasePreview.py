@@ -1,9 +1,25 @@
+from typing import NamedTuple
+
 import slicer
 from slicer.i18n import tr as _
 
 from .CaseFiles import loadFirstChannel
 from .Result import PREVIEW, removeNode, withCompanions
 from .ResultLoader import LoadError, toSegmentation
+
+
+class ShownCase(NamedTuple):
+    """A case in the slice views.
+
+    Attributes:
+        volume: its volume node.
+        annotation: its segmentation node, or None.
+        kept: names of the annotations that were shown before and stay, because a person has changed them.
+    """
+
+    volume: object
+    annotation: object
+    kept: list
 
 
 def showCase(cases, row):
@@ -14,11 +30,13 @@ def showCase(cases, row):
         row: its CaseRow.
 
     Returns:
-        Names of the annotations that were shown before and stay, because a person has changed them.
+        The ShownCase.
 
     Raises:
         LoadError: the case's files cannot be read, or its volume is gone.
     """
+    if _previews():
+        slicer.mrmlScene.SaveStateForUndo()
     kept = keepChanged()
     removePreviews()
     try:
@@ -32,12 +50,43 @@ def showCase(cases, row):
     if segmentation is not None:
         segmentation.CreateDefaultDisplayNodes()
         segmentation.GetDisplayNode().SetVisibility(True)
-    return kept
+    return ShownCase(volume, segmentation, kept)
+
+
+def loadPrediction(volume, path, classes, name):
+    """Load a file of the engine as a preview beside those that are there.
+
+    Args:
+        volume: the volume node of the case.
+        path: the labelmap, in the world.
+        classes: as ``Runs.classesOf`` gives them.
+        name: of the new node.
+
+    Returns:
+        The segmentation node.
+
+    Raises:
+        LoadError: it cannot be read.
+    """
+    try:
+        labelmap = slicer.util.loadLabelVolume(str(path), {"name": name, "show": False})
+    except RuntimeError as error:
+        raise LoadError(_("{file} cannot be read. Check the free disk space.").format(file=path)) from error
+    segmentation = toSegmentation(labelmap, volume, classes)
+    segmentation.SetName(name)
+    return asPreview(segmentation)
+
+
+def asPreview(segmentation):
+    """Let a segmentation be neither saved nor offered, and let the next preview replace it; returns it."""
+    segmentation.SetAttribute(PREVIEW, _voxelsOf(segmentation))
+    _setSaved(segmentation, False)
+    return segmentation
 
 
 def keepChanged():
     """Make previews that a person has changed ordinary nodes; returns the names of their segmentations."""
-    previews = [node for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if node.GetAttribute(PREVIEW)]
+    previews = _previews()
     changed = [
         node
         for node in previews
@@ -46,6 +95,7 @@ def keepChanged():
     names = []
     for node in changed:
         node.SetName(slicer.mrmlScene.GenerateUniqueName(_("{name} changed").format(name=node.GetName())))
+        node.GetDisplayNode().RemoveAllViewNodeIDs()
         names.append(node.GetName())
     for node in previews if changed else ():
         node.RemoveAttribute(PREVIEW)
@@ -72,9 +122,12 @@ def _setSaved(node, isSaved):
 
 def removePreviews():
     """Remove what was loaded to look at a case."""
-    for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
-        if node.GetAttribute(PREVIEW):
-            removeNode(node)
+    for node in _previews():
+        removeNode(node)
+
+
+def _previews():
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if node.GetAttribute(PREVIEW)]
 
 
 def _load(row, classes):
@@ -90,6 +143,4 @@ def _load(row, classes):
         segmentation = toSegmentation(labelmap, volume, classes)
     segmentation.SetName(row.id)
     segmentation.CreateDefaultDisplayNodes()
-    segmentation.SetAttribute(PREVIEW, _voxelsOf(segmentation))
-    _setSaved(segmentation, False)
-    return volume, segmentation
+    return volume, asPreview(segmentation)

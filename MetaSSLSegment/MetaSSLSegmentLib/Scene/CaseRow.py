@@ -39,8 +39,30 @@ class CaseRow:
     agreement: float | None = None
 
 
+@dataclass
+class SavedCases:
+    """The case list as a scene keeps it.
+
+    Attributes:
+        rows: a CaseRow per case.
+        classes: dictionaries with name, value, colour, terminology and segments (names).
+        channels, intensities: the name of each channel, and what its voxels are, of ``metassl.INTENSITIES``.
+        ignoreValue: of voxels in label files that do not count, or None.
+        name: of the data set.
+        labelValues: other value in label files -> value of the class that it means.
+    """
+
+    rows: list = field(default_factory=list)
+    classes: list = field(default_factory=list)
+    channels: list = field(default_factory=list)
+    intensities: list = field(default_factory=list)
+    ignoreValue: int | None = None
+    name: str = ""
+    labelValues: dict = field(default_factory=dict)
+
+
 def readCases(text):
-    """Rows, classes, channels, intensities, ignore value, name and label values of the case list that a scene keeps.
+    """The SavedCases in the JSON that a scene keeps.
 
     Scene files, whose JSON this is, come from anywhere: what does not fit is ignored as a whole, and the list is empty.
     """
@@ -67,8 +89,8 @@ def readCases(text):
             if len(set(values)) != len(values):
                 raise ValueError("something occurs twice")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InputError):
-        return [], [], [], [], None, "", {}
-    return rows, classes, channels, intensities, ignoreValue, name, labelValues
+        return SavedCases()
+    return SavedCases(rows, classes, channels, intensities, ignoreValue, name, labelValues)
 
 
 def _rowOf(content):

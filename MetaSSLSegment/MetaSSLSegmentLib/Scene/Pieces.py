@@ -13,7 +13,7 @@ class Pieces:
 
     Args:
         work: a generator that does a piece up to each of its yields.
-        done: called without arguments when all is done.
+        done: called with what the generator returns when all is done.
         failed: called with the exception that ended the work.
     """
 
@@ -37,8 +37,8 @@ class Pieces:
             return
         try:
             next(self.work)
-        except StopIteration:
-            self.done()
+        except StopIteration as end:
+            self.done(end.value)
         except Exception as error:  # nobody else would hear of it: this is called by a timer
             logging.debug("MetaSSL: work ended early", exc_info=True)
             self.failed(error)

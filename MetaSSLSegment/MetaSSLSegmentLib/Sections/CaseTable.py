@@ -16,14 +16,15 @@ STATUS, AGREEMENT = 2, 6
 
 
 class CaseTable:
-    """The table of cases: one row each, in the order of the case list.
+    """The table of cases: one row each, in the order of the case list or of a column.
 
     Args:
         table: the QTableWidget.
         selectionChanged: called without arguments.
+        show: called with the id of a case that is double-clicked.
     """
 
-    def __init__(self, table, selectionChanged):
+    def __init__(self, table, selectionChanged, show):
         self.table = table
         self.selectionChanged = selectionChanged
         self._rows = []
@@ -33,6 +34,7 @@ class CaseTable:
         names = (_("Case"), _("Role"), _("Status"), _("Size"), _("Spacing (mm)"), _("Classes"), _("Agreement"))
         setUpTable(table, names)
         table.connect("itemSelectionChanged()", selectionChanged)
+        table.connect("cellDoubleClicked(int,int)", lambda row, column: show(self._rows[row].id))
         self._header = table.horizontalHeader()
         self._header.setSectionsClickable(True)
         self._header.moveSection(AGREEMENT, STATUS)  # to where it is in sight
@@ -61,10 +63,6 @@ class CaseTable:
         self.table.clearSelection()
         self.show(self._rows)
         self.select(selected)
-
-    def idAt(self, n):
-        """Id of the case in a row of the table."""
-        return self._rows[n].id
 
     def _fillSome(self):
         end = min(self._filled + ROWS_AT_ONCE, len(self._rows))

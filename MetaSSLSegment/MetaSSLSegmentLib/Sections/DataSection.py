@@ -13,6 +13,7 @@ from ..Scene.Words import problemText, roleName
 from .CaseTable import CaseTable
 from .ChannelChoice import ChannelChoice
 from .ClassTable import ClassTable
+from .FurtherChannels import FurtherChannels
 from .Section import Section, allow, fill, say
 from .Task import Task
 from .WorkLine import WorkLine
@@ -27,8 +28,11 @@ class DataSection(Section):
         self.task = Task(logic, WorkLine(ui), self.status, ended=self._onEnded)
         self._stops, self._remarks = [], []
         self._before = []
-        self.caseTable = CaseTable(ui.caseTable, self.onSelected)
+        self.caseTable = CaseTable(ui.caseTable, self.onSelected, self.showCaseOf)
         self.classTable = ClassTable(ui.classTable, self.onClassRenamed)
+        self.further = FurtherChannels(
+            ui.nextChannelButton, ui.caseVolumeSelector, lambda text, wrong: say(self.status, text, wrong)
+        )
         self.channelChoice = ChannelChoice(ui.channelBox, ui.intensitiesBox)
         fill(ui.roleBox, [(role, roleName(role)) for role in ROLES])
         ui.addFolderButton.connect("clicked(bool)", self.onAddFolder)
@@ -46,9 +50,6 @@ class DataSection(Section):
         ui.dataSection.connect("contentsCollapsed(bool)", lambda isCollapsed: self.showTitle())
         self._title = ui.dataSection.text
         ui.showCaseButton.connect("clicked(bool)", lambda checked: self.showSelected())
-        ui.caseTable.connect(
-            "cellDoubleClicked(int,int)", lambda row, column: self.showCaseOf(self.caseTable.idAt(row))
-        )
 
     def setParameterNode(self, parameters, cases):
         super().setParameterNode(parameters, cases)
@@ -74,6 +75,10 @@ class DataSection(Section):
         hideFrom(self.ui.caseVolumeSelector, (RESULT, PREVIEW))
         hideFrom(self.ui.caseSegmentationSelector, (PREVIEW,))  # a corrected result is a good annotation
         self.updateButtons()
+
+    def forgetScene(self):
+        super().forgetScene()
+        self.further.clear()
 
     def remember(self):
         """A scene is added: it may replace the cases."""
@@ -118,6 +123,7 @@ class DataSection(Section):
         allow(ui.addFolderButton, busy or ready or folder)
         allow(ui.sampleButton, busy or ready)
         allow(ui.addNodesButton, busy or volume)
+        self.further.allow(busy or volume)
         allow(ui.addAllNodesButton, busy or volumes)
         self.channelChoice.allow(busy)
         drawn = "" if self._ofScene() else _("Select cases with a segmentation of the scene in the table first.")
@@ -170,25 +176,30 @@ class DataSection(Section):
     def onVolumeChosen(self, volume):
         """Propose the segmentation that was drawn on this volume."""
         if volume is not None:
-            self.ui.caseSegmentationSelector.setCurrentNode(segmentationOn(volume))
+            drawn = map(segmentationOn, self.further.upTo(volume))
+            self.ui.caseSegmentationSelector.setCurrentNode(next(filter(None, drawn), None))
         self.updateButtons()
 
     def onAddNodes(self, _checked=False):
-        self._addNodes([(self.ui.caseVolumeSelector.currentNode(), self.ui.caseSegmentationSelector.currentNode())])
+        volumes = self.further.upTo(self.ui.caseVolumeSelector.currentNode())
+        if self._addNodes([(volumes, self.ui.caseSegmentationSelector.currentNode())]):
+            self.further.clear()
 
     def onAddAllNodes(self, _checked=False):
-        known = [self.cases.nodesOf(row)[0] for row in self.cases.rows if row.nodes is not None]
-        self._addNodes([(node, segmentationOn(node)) for node in caseVolumes() if node not in known])
+        known = [node for row in self.cases.rows if row.nodes is not None for node in self.cases.volumesOf(row)]
+        self._addNodes([([node], segmentationOn(node)) for node in caseVolumes() if node not in known])
 
     def _addNodes(self, pairs):
+        """Add cases, given as (volumes, segmentation or None); returns whether that was possible."""
         problem = ""
-        for volume, segmentation in pairs:
+        for (volume, *further), segmentation in pairs:
             try:
-                self.cases.addNodes(volume, segmentation)
+                self.cases.addNodes(volume, segmentation, further)
             except InputError as error:
                 problem = f"{error}\n{error.hint}"
         self.refresh()
         say(self.ui.dataStatus, problem or self.summary() + ".", wrong=bool(problem))
+        return not problem
 
     # Changing
 
@@ -212,6 +223,7 @@ class DataSection(Section):
 
     def onClear(self, _checked=False):
         self.cases.clear()
+        self.further.clear()
         self.refresh()
         say(self.ui.dataStatus, "")
 
@@ -226,26 +238,24 @@ class DataSection(Section):
         self.showCase(next(n for n, row in enumerate(self.cases.rows) if row.id in selected))
 
     def showCase(self, n):
-        """Show a case in the slice views."""
+        """Show a case in the slice views; returns the ShownCase, None when that failed."""
         try:
-            kept = showCase(self.cases, self.cases.rows[n])
-            if kept:
-                text = _("You have changed {name}: it stays in the scene. Save it, or choose it as an annotation.")
-                say(self.ui.dataStatus, text.format(name=", ".join(kept)))
+            shown = showCase(self.cases, self.cases.rows[n])
         except LoadError as error:
             say(self.ui.dataStatus, str(error), wrong=True)
-
-    def showCaseIn(self, row):
-        """Show the case in a row of the table, which may be sorted."""
-        self.showCaseOf(self.caseTable.idAt(row))
+            return None
+        if shown.kept:
+            text = _("You have changed {name}: it stays in the scene. Save it, or choose it as an annotation.")
+            say(self.ui.dataStatus, text.format(name=", ".join(shown.kept)))
+        return shown
 
     def showCaseOf(self, ID):
-        """Show the case with this id, if it is still in the table."""
+        """Show the case with this id, if it is still in the table; returns what ``showCase`` does."""
         found = [n for n, row in enumerate(self.cases.rows) if row.id == ID]
         if found:
-            self.showCase(found[0])
-        else:
-            say(self.ui.dataStatus, _("The case {case} is not in the table any more.").format(case=ID), wrong=True)
+            return self.showCase(found[0])
+        say(self.ui.dataStatus, _("The case {case} is not in the table any more.").format(case=ID), wrong=True)
+        return None
 
     # Checking
 

@@ -65,8 +65,8 @@ class DisplaySection(Section):
             self._setMode("image")
         choices = [(found.first.GetID(), found.name) for found in results]
         fill(self.ui.resultBox, choices, None if result is None else result.first.GetID(), orFirst=False)
-        self._fillTable()
-        self.updateButtons()
+        self._fillTable(result)
+        self._allow(result)
         self.chosen()
 
     def nodesChanged(self):
@@ -77,7 +77,7 @@ class DisplaySection(Section):
         result = _withAny({self.ui.resultBox.currentData}, results)
         self._choose(result, results)
         if result is not None:
-            self.show(self._mode if self._mode in result.nodes else next(iter(result.nodes)))
+            self._show(result, self._mode if self._mode in result.nodes else next(iter(result.nodes)))
 
     def showNewest(self):
         """Show the segmentation of the newest result, or what it has instead."""
@@ -87,13 +87,15 @@ class DisplaySection(Section):
         """Choose a result, and show its segmentation or what it has instead."""
         self._choose(result, resultsInScene()[::-1])
         if result is not None:
-            self.show("segmentation" if "segmentation" in result.nodes else next(iter(result.nodes)))
+            self._show(result, "segmentation" if "segmentation" in result.nodes else next(iter(result.nodes)))
 
     def show(self, mode):
         """Show one part of the chosen result in the slice views."""
         result = self.result
-        if result is None:
-            return
+        if result is not None:
+            self._show(result, mode)
+
+    def _show(self, result, mode):
         self._setMode(mode)
         ui = self.ui
         self.logic.display.show(result, mode, self.parameters.opacity, ui.legendBox.checked, ui.certainBox.checked)
@@ -111,7 +113,10 @@ class DisplaySection(Section):
             self.logic.display.setOpacity(result, self._mode, opacity)
 
     def updateButtons(self):
-        result = self.result
+        self._allow(self.result)
+
+    def _allow(self, result):
+        """Enable the buttons of what there is of the chosen result."""
         for mode, button in self._buttons.items():
             missing = ""
             if result is None and self.ui.resultBox.count:
@@ -122,9 +127,8 @@ class DisplaySection(Section):
                 missing = _("This result does not include it.")
             allow(button, missing)
 
-    def _fillTable(self):
+    def _fillTable(self, result):
         """One row per class and one for the whole volume: ml, and ml and percent of each region."""
-        result = self.result
         summary = {"volume_ml": {}, "regions": {}} if result is None else result.summary()
         volumes, regions = summary["volume_ml"], summary["regions"]
         rows = [(name, name) for name in volumes] + ([("all", _("whole volume"))] if "all" in regions else [])

@@ -58,7 +58,7 @@ class NextCase(Section):
         except LoadError as error:
             say(self.status, str(error), wrong=True)
             return
-        if model and len(row.images) <= 1:
+        if model and len(self.cases.channels) == 1:
 
             def predicted(result):
                 say(self.status, text)

@@ -17,9 +17,9 @@ class RunTable(Section):
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
-        self.task = Task(logic, WorkLine(ui), ended=self._onEnded)
-        self.changed = lambda: None
-        """Called when runs or models came or went."""
+        self.task = Task(logic, WorkLine(ui), ended=lambda: self.changed())
+        self.changed = self.refresh
+        """Called when runs or models came or went; to refresh this table belongs to it."""
         self._facts = []
         setUpTable(ui.runTable, (_("Training"), _("State"), _("MB"), _("Hold-out Dice"), _("Date"), _("Cases")))
         ui.runTable.connect("itemSelectionChanged()", self.updateButtons)
@@ -39,7 +39,7 @@ class RunTable(Section):
         for n, facts in enumerate(self._facts):
             texts = (
                 facts.path.name,
-                _("finished") if facts.isFinished else _("unfinished"),
+                _stateOf(facts),
                 f"{facts.size / 1e6:.1f}",
                 "" if facts.holdOutDice is None else f"{facts.holdOutDice:.3f}",
                 facts.date,
@@ -47,7 +47,7 @@ class RunTable(Section):
             )
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(str(facts.path))
+                item.setToolTip("\n".join(filter(None, (str(facts.path), _inUse(facts)))))
                 table.setItem(n, column, item)
         table.resizeColumnsToContents()
         self.updateButtons()
@@ -58,8 +58,9 @@ class RunTable(Section):
         cached = "" if any(facts.cacheSize for facts in selected) else _("They have no preprocessed volumes.")
         one = "" if len(selected) == 1 else _("Select one training in the table first.")
         model = "" if one or modelIn(selected[0].path) is not None else _("This training has no model.")
-        allow(ui.deleteCacheButton, busy or none or cached)
-        allow(ui.deleteRunButton, busy or none)
+        inUse = next(filter(None, map(_inUse, selected)), "")
+        allow(ui.deleteCacheButton, busy or none or inUse or cached)
+        allow(ui.deleteRunButton, busy or none or inUse)
         allow(ui.exportModelButton, busy or one or model)
         allow(ui.importModelButton, busy)
 
@@ -120,6 +121,16 @@ class RunTable(Section):
         self.task.begin(reason, survives=True)
         self.task.work(inThread(function), lambda _none: self.task.finish(text))
 
-    def _onEnded(self):
-        self.refresh()
-        self.changed()
+
+def _stateOf(facts):
+    """How far a training is, in a word or two."""
+    if facts.holder:
+        return _("in use")
+    return _("finished") if facts.isFinished else _("unfinished")
+
+
+def _inUse(facts):
+    """Who works on a training; "" when nobody does."""
+    if not facts.holder:
+        return ""
+    return _("{name} is in use by {holder}.").format(name=facts.path.name, holder=facts.holder)

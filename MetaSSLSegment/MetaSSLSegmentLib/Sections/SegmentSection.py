@@ -1,7 +1,7 @@
 import qt
 from slicer.i18n import tr as _
 
-from ..Engine.ModelCard import cardOf
+from ..Engine.ModelCard import ModelCard, cardOf
 from ..Engine.Runs import modelIn
 from ..Scene.CaseNodes import hideFrom, volumeInView
 from ..Scene.Result import PREVIEW, RESULT
@@ -21,6 +21,7 @@ class SegmentSection(Section):
         self.status = ui.segmentStatus
         self.task = Task(logic, WorkLine(ui), self.status, ended=self._onEnded)
         self._isFolder = False
+        self._card = ModelCard()
         self.segmented = lambda result: None
         """Called with the Result when its nodes are in the scene."""
         self.folderSegmented = lambda: None
@@ -52,7 +53,8 @@ class SegmentSection(Section):
 
     def _showCard(self):
         model = self.ui.modelBox.currentData
-        say(self.ui.modelText, _inWords(cardOf(model)) if model else "")
+        self._card = cardOf(model) if model else ModelCard()
+        say(self.ui.modelText, _inWords(self._card))
 
     def nodesChanged(self):
         """Offer the volumes that can be segmented; the one in view is proposed."""
@@ -99,7 +101,8 @@ class SegmentSection(Section):
         folders = "" if inFolder and outFolder else _("Choose both folders first.")
         if inFolder and inFolder == outFolder:
             folders = _("The output folder must not be the input folder.")
-        allow(ui.applyButton, busy or model or volume or outputs)
+        several = _severalVolumes(self._card)
+        allow(ui.applyButton, busy or model or several or volume or outputs)
         allow(ui.batchButton, busy or model or folders)
 
     def _kinds(self):
@@ -146,14 +149,20 @@ class SegmentSection(Section):
         return predictionOptions(self._kinds(), chosen.device, chosen.keepLargest, chosen.careful)
 
 
+def _severalVolumes(card):
+    """That one volume is not enough for a model; "" when it is."""
+    if len(card.channels) < 2:
+        return ""
+    channels = ", ".join(card.channels)
+    return _("Needs several volumes of each case ({channels}): segment a folder.").format(channels=channels)
+
+
 def _inWords(card):
     """A model's card for people."""
     texts = []
     if card.classes:
         texts.append(_("Segments {classes}.").format(classes=", ".join(card.classes)))
-    if len(card.channels) > 1:
-        channels = ", ".join(card.channels)
-        texts.append(_("Needs several volumes of each case ({channels}): segment a folder.").format(channels=channels))
+    texts += filter(None, [_severalVolumes(card)])
     counts = [f"{count} {roleName(role)}" for role, count in card.cases.items() if count and role != "ignored"]
     facts = [methodName(card.method), *counts]
     if card.steps is not None:

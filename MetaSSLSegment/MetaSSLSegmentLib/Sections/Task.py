@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from ..Engine.EngineListener import EngineListener
 from ..Scene.CaseExporter import ExportError
-from ..Scene.DatasetExport import DatasetExport
+from ..Scene.DatasetExport import datasetPieces
 from ..Scene.Pieces import Pieces
 from ..Scene.ResultLoader import LoadError
 from ..Scene.Words import phaseName
@@ -79,40 +79,27 @@ class Task:
     def export(self, cases, folder, done):
         """Write the cases as dataset.json into a folder, then call ``done`` with its path."""
 
-        def exported(dataset):
-            self._pieces = None
-            done(dataset)
+        def progress(done, total, name):
+            self.progress("exporting", done / total, None, name)
 
-        self._pieces = DatasetExport(
-            cases,
-            self.logic.exporter,
-            folder,
-            lambda count, total, name: self.progress("exporting", count / total, None, name),
-            exported,
-            lambda text: self.finish(text, wrong=True),
-        )
-        self._pieces.start()
+        self.work(datasetPieces(cases, self.logic.exporter, folder, progress), done)
 
     def work(self, pieces, done):
         """Do what a generator does, piece by piece, then call ``done`` with what it returns.
 
         An ExportError or LoadError of the pieces finishes the work; any other one too, and is logged.
         """
-        returned = []
 
-        def collect():
-            returned.append((yield from pieces))
-
-        def finished():
+        def finished(returned):
             self._pieces = None
-            done(*returned)
+            done(returned)
 
         def failed(error):
             if not isinstance(error, ExportError | LoadError):
                 logging.error("MetaSSL: work failed", exc_info=error)
             self.finish(str(error), wrong=True)
 
-        self._pieces = Pieces(collect(), finished, failed)
+        self._pieces = Pieces(pieces, finished, failed)
         self._pieces.start()
 
     def run(self, arguments, done, survives=False, **listening):

@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import qt
+import slicer
 from metassl import Job, duration
 from slicer.i18n import tr as _
 
@@ -9,7 +10,8 @@ from ..Engine.Runs import eventsOf, modelIn, warmUpOf
 from ..Scene.ParameterNode import improvementSettings, trainingSettings
 from ..Scene.Words import methodName
 from .Budget import budgetInWords, learntLittle, rounded, tooLittle
-from .HoldOutTable import HoldOutTable, scoresOf
+from .HoldOutCase import HoldOutCase
+from .HoldOutTable import HoldOutTable, distancesOf, scoresOf
 from .Section import Section, allow, fill, say
 from .Task import Task
 from .WorkLine import WorkLine
@@ -40,9 +42,10 @@ class TrainingSection(Section):
         self.begun = self.trained = lambda *model: None
         """Called when a training begins, and with the model folder when one has made a model."""
         self.showCase = lambda caseID: None
-        """Called with the id of a hold-out case that a person wants to see."""
-        self.holdOutTable = HoldOutTable(ui.holdOutTable, ui.showHoldOutButton, lambda caseID: self.showCase(caseID))
-        self._scores = {}
+        """Called with the id of a hold-out case that a person wants to see; returns the ShownCase, or None."""
+        self.holdOutTable = HoldOutTable(ui.holdOutTable, ui.showHoldOutButton, self.onShowHoldOut)
+        self._holdOutCase = HoldOutCase(logic, WorkLine(ui))
+        self._scores, self._distances = {}, {}
         self.runsChanged = lambda: None
         """Called when another runs folder was chosen, or a training has ended."""
         self._flushTimer = qt.QTimer()
@@ -161,9 +164,10 @@ class TrainingSection(Section):
 
     def _begin(self, run, isNew):
         self._run, self._isNew, self.trainedModel, self._doubted = run, isNew, None, []
-        self._spent, self._scores = 0.0, {}
+        self._spent, self._scores, self._distances = 0.0, {}, {}
         self.holdOutTable.fill({})
         self.ui.logText.clear()
+        slicer.mrmlScene.SaveStateForUndo()  # the curves of the training before are replaced
         self.logic.curves.clear()
         self.onChart()  # now that the person is here: later another module, with another layout, may be open
         self._flushTimer.start()
@@ -196,7 +200,7 @@ class TrainingSection(Section):
         if kind == "annotations":
             self._doubted = [str(case) for case in event.get("doubted") or ()]
         elif kind == "hold-out":
-            self._scores = scoresOf(event)
+            self._scores, self._distances = scoresOf(event), distancesOf(event)
         elif kind == "metrics":
             fraction = event.get("fraction")
             self._spent = fraction if isinstance(fraction, int | float) else 0.0
@@ -204,6 +208,12 @@ class TrainingSection(Section):
     def onChart(self, _index=0):
         """Show the chosen curves in the plot view."""
         self.logic.curves.show(self.ui.chartBox.currentData)
+
+    def onShowHoldOut(self, ID):
+        """Show image and annotation at once, and the prediction when it is there."""
+        shown = self.showCase(ID)
+        if shown is not None:
+            self._holdOutCase.show(self._run, ID, shown, self.parameters.device)
 
     # Ending
 
@@ -245,7 +255,7 @@ class TrainingSection(Section):
     def _onEnded(self):
         self._flushTimer.stop()
         self.logic.curves.flush()
-        self.holdOutTable.fill(self._scores)
+        self.holdOutTable.fill(self._scores, self._distances)
         model = modelIn(self._run)
         self.trainedModel = None if model is None else model.path
         if self._isNew and not (self._run / "job.json").exists():  # the engine refused the data: nothing was learnt
@@ -256,4 +266,5 @@ class TrainingSection(Section):
 
     def cleanup(self):
         self._flushTimer.stop()
+        self._holdOutCase.task.abandon()
         super().cleanup()

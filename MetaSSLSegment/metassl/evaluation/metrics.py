@@ -4,16 +4,13 @@ Empty structures: where neither prediction nor label has the class, Dice is 1 an
 has it, Dice is 0 and the distances are undefined: they are left empty, counted, and do not enter the means.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance
 
 from ..data.dataset import IGNORE, SegmentClass
-from ..data.images import flat_axis
+from ..data.distances import assd, hd95
 from ..data.overlap import dice_per_class
 
 
@@ -57,23 +54,7 @@ def evaluate_case(
     for k, (segment, dice) in enumerate(zip(classes, dice_per_class(prediction, label, len(classes))), 1):
         predicted, expected = prediction == k, label == k
         sizes = int(predicted.sum()), int(expected.sum())
-        hd95 = assd = None if any(sizes) else 0.0
-        if all(sizes):
-            hd95, assd = _distances(predicted, expected, spacing)
+        distances = hd95(predicted, expected, spacing), assd(predicted, expected, spacing)
         difference = (sizes[0] - sizes[1]) * voxel_ml
-        found.append(CaseMetrics(case, segment.name, dice, hd95, assd, difference, sizes[1] * voxel_ml))
+        found.append(CaseMetrics(case, segment.name, dice, *distances, difference, sizes[1] * voxel_ml))
     return found
-
-
-def _distances(first: np.ndarray, second: np.ndarray, spacing: Sequence[float]) -> tuple[float, float]:
-    """HD95 and ASSD of two non-empty masks, mm; within a single slice, all of whose voxels lie at its surface."""
-    axis = flat_axis(first.shape)
-    if axis is not None:
-        first, second, spacing = first.squeeze(axis), second.squeeze(axis), np.delete(spacing, axis)
-    pair = [torch.from_numpy(mask)[None, None] for mask in (first, second)]
-    options = {"include_background": True, "spacing": [float(s) for s in spacing]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 warns about a call of its own
-        hd95 = compute_hausdorff_distance(*pair, percentile=95, **options)
-        assd = compute_average_surface_distance(*pair, symmetric=True, **options)
-    return float(hd95), float(assd)

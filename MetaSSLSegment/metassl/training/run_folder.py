@@ -11,7 +11,7 @@ from ..files import PARTIAL, read_json, refuse_links, remove_partial, write_json
 from ..job import Job
 from ..planning.fingerprint import Fingerprint
 from ..planning.plan import Plan
-from .run_lock import run_lock
+from .run_lock import LOCK_FILE, run_lock
 
 if TYPE_CHECKING:  # it needs torch, for which a command that only looks at a run need not wait
     from .warm_start import WarmStart
@@ -35,7 +35,7 @@ class RunFolder:
         self.checkpoint_file = self.path / "checkpoint.pt"
         self.earlier_checkpoint_file = self.path / "checkpoint-before.pt"
         self.start_file = self.path / "start.pt"
-        self.lock_file = self.path / ".lock"
+        self.lock_file = self.path / LOCK_FILE
         self.cache = self.path / "cache"
         self.model = self.path / "model"
         self._held = False

@@ -13,8 +13,12 @@ from typing import IO
 from ..errors import DiskError, InputError
 from ..validation import Fields, text, whole
 
+LOCK_FILE = ".lock"
+"""Of a run folder."""
 HELD = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 """What the systems say of a lock that somebody else holds; anything else means that the disk knows no locks."""
+TRIES, SECONDS_BETWEEN = 5, 0.02
+"""Of taking the lock: who only asks for the holder has it for a moment."""
 BEYOND = 2**30
 """Windows locks bytes, and nobody can read those; this one is none of the holder's name."""
 
@@ -38,14 +42,11 @@ def run_lock(path: Path) -> Iterator[None]:
             f"Cannot write to {path.parent}: {error.strerror or error}.", "Choose a folder that you may write to."
         ) from error
     with open(handle, "r+", encoding="utf-8") as file:
-        try:
-            _lock(file)
-        except OSError as error:
-            if error.errno in HELD:
-                raise InputError(
-                    f"{path.parent} is in use by {_holder(file)}.",
-                    "Wait until that process has ended, stop it, or choose another folder.",
-                ) from None
+        if not _took_soon(file):
+            raise InputError(
+                f"{path.parent} is in use by {_holder(file)}.",
+                "Wait until that process has ended, stop it, or choose another folder.",
+            )
         _say(file, {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")})
         try:
             yield
@@ -53,8 +54,43 @@ def run_lock(path: Path) -> Iterator[None]:
             _say(file, None)
 
 
-def _lock(file: IO[str]) -> None:
-    """Take the lock without waiting; closing the file, or the end of the process, releases it."""
+def run_holder(path: Path | str) -> str:
+    """Who holds a run folder now, such as "process 7 on host since 2026-11-25 17:30:00"; "" when nobody does.
+
+    What the lock's file says alone does not tell: a process that was killed leaves its name.
+    """
+    lock = Path(path) / LOCK_FILE
+    try:
+        if not lock.is_file():  # no training was ever held here
+            return ""
+        with open(lock, encoding="utf-8") as file:
+            return "" if _took(file, shared=True) else _holder(file)
+    except (OSError, ValueError):  # nobody may look
+        return ""
+
+
+def _took_soon(file: IO[str]) -> bool:
+    for _ in range(TRIES):
+        if _took(file):
+            return True
+        time.sleep(SECONDS_BETWEEN)
+    return False
+
+
+def _took(file: IO[str], shared: bool = False) -> bool:
+    """Whether the lock could be taken; also where the disk knows no locks."""
+    try:
+        _lock(file, shared)
+    except OSError as error:
+        return error.errno not in HELD
+    return True
+
+
+def _lock(file: IO[str], shared: bool) -> None:
+    """Take the lock without waiting; closing the file, or the end of the process, releases it.
+
+    Shared with others who ask so, where the system can do that.
+    """
     try:
         import fcntl
     except ImportError:
@@ -63,7 +99,7 @@ def _lock(file: IO[str]) -> None:
         file.seek(BEYOND)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def _say(file: IO[str], holder: dict | None) -> None:

@@ -111,8 +111,8 @@ class Trainer:
                     self.reports.step(metrics, self.objective.heterogeneous.thresholds)
                 if time.monotonic() - self.last_checkpoint > CHECKPOINT_SECONDS:
                     self.save_on_the_way()
-                if self.hold_out.is_due(self.budget.spent()):
-                    self.measure_hold_out(should_stop, MOST_SHARE * self.budget.seconds / self.budget.spent())
+                if self.hold_out.is_due(spent := self.budget.spent()):
+                    self.measure_hold_out(should_stop, most_seconds=MOST_SHARE * self.budget.seconds / spent)
         return self.finish(should_stop)
 
     def prefetcher(self) -> Prefetcher:
@@ -163,8 +163,8 @@ class Trainer:
                 "Start again with a lower --learning-rate.",
             )
 
-    def measure_hold_out(self, should_stop: Callable[[], bool], *limits: float) -> None:
-        """Dice of the hold-out cases; the other ranks wait for the first one in their next step."""
+    def measure_hold_out(self, should_stop: Callable[[], bool], **options: Any) -> None:
+        """``HoldOut.measure`` with these options; the other ranks wait for the first one in their next step."""
         if not is_first():
             return
         predict = partial(
@@ -176,7 +176,7 @@ class Trainer:
             should_stop=should_stop,
         )
         with suppress(Stopped):
-            self.hold_out.measure(predict, self.budget.iteration, *limits)
+            self.hold_out.measure(predict, self.budget.iteration, **options)
         self.budget.reserve = self.saving_seconds + self.hold_out.seconds
 
     def save_on_the_way(self) -> None:
@@ -258,7 +258,7 @@ class Trainer:
         budget, complete = self.budget, self.budget.spent() >= 1
         self.save()
         if complete and self.cases["hold-out"]:
-            self.measure_hold_out(should_stop)
+            self.measure_hold_out(should_stop, spacing=self.plan.spacing)
         budget.look()
         if budget.iteration and is_first():
             save_model(

@@ -10,7 +10,8 @@ SLICE_VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 
 
 class LayoutManager:
-    """Three slice views in every layout, and one plot view in those that have plots.
+    """Three slice views in every layout, those of layouts of one's own beside them, and one plot view in those that
+    have plots.
 
     The layout is that of the scene's layout node, as in Slicer; `slicer.modules.plots.logic().ShowChartInLayout`
     changes it.
@@ -24,19 +25,36 @@ class LayoutManager:
 
     def addViews(self, scene, applicationLogic):
         """Make the views' nodes and logics; they outlive the scene's closing."""
+        self._applicationLogic = applicationLogic
         for name, orientation in SLICE_VIEWS.items():
-            logic = slicer.vtkMRMLSliceLogic()
-            logic.SetMRMLScene(scene)
+            logic = self._newSliceLogic(scene)
             logic.AddSliceNode(name)
             logic.GetSliceNode().SetOrientation(orientation)
-            logic.SetMRMLApplicationLogic(applicationLogic)
-            self._sliceLogics.AddItem(logic)
         applicationLogic.SetSliceLogics(self._sliceLogics)
         self._layoutLogic = slicer.vtkMRMLLayoutLogic()  # knows Slicer's layouts and makes the layout node
         self._layoutLogic.SetMRMLScene(scene)
         self._layoutNode = self._layoutLogic.GetLayoutNode()
         self._layoutNode.SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
         self._plotWidget = PlotWidget(_singleton(scene, "vtkMRMLPlotViewNode", "PlotView1"))
+
+        self._layoutNode.AddObserver("ModifiedEvent", lambda caller, event: self._addViewsOfLayout(scene))
+
+    def _newSliceLogic(self, scene):
+        logic = slicer.vtkMRMLSliceLogic()
+        logic.SetMRMLScene(scene)
+        logic.SetMRMLApplicationLogic(self._applicationLogic)
+        self._sliceLogics.AddItem(logic)
+        return logic
+
+    def _addViewsOfLayout(self, scene):
+        """As in Slicer, a slice view is made when a layout needs it for the first time."""
+        nodes = self._layoutLogic.GetViewNodes()
+        for node in [nodes.GetItemAsObject(n) for n in range(nodes.GetNumberOfItems())]:
+            if node.IsA("vtkMRMLSliceNode") and node.GetLayoutName() not in self.sliceViewNames():
+                self._newSliceLogic(scene).SetSliceNode(node)
+
+    def layoutLogic(self):
+        return self._layoutLogic
 
     @property
     def layout(self):
@@ -57,13 +75,14 @@ class LayoutManager:
         return self._plotWidget if number < self.plotViewCount else None
 
     def sliceViewNames(self):
-        return tuple(SLICE_VIEWS)
+        logics = (self._sliceLogics.GetItemAsObject(n) for n in range(self._sliceLogics.GetNumberOfItems()))
+        return tuple(logic.GetSliceNode().GetLayoutName() for logic in logics)
 
     def mrmlSliceLogics(self):
         return self._sliceLogics
 
     def sliceWidget(self, name):
-        logic = self._sliceLogics.GetItemAsObject(list(SLICE_VIEWS).index(name))
+        logic = self._sliceLogics.GetItemAsObject(self.sliceViewNames().index(name))
         return SimpleNamespace(
             sliceLogic=lambda: logic,
             mrmlSliceNode=logic.GetSliceNode,
