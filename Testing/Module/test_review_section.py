@@ -185,6 +185,31 @@ def test_correct_again_goes_on_with_the_same_copy(user, result, window):  # noqa
     assert len(window.findChildren(qt.QToolBar)) == 1
 
 
+def visible():
+    """Names of the segmentations that can be seen."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    return [node.GetName() for node in nodes if node.GetDisplayNode().GetVisibility()]
+
+
+def test_corrections_are_seen_over_their_own_volume_only(user, result, tmp_path, window):  # noqa: F811
+    user.click("correctButton")
+    assert visible() == ["MR 1 corrected"]
+    slicer.util.selectModule("MetaSSLSegment")
+    processEvents()
+    show(user, reviewed(volumeNode(name="other"), tmp_path))
+    assert visible() == ["other segmentation"]
+    user.click("correctButton")
+    assert visible() == ["other corrected"]
+    slicer.util.selectModule("MetaSSLSegment")
+    processEvents()
+    user.choose("resultBox", result.first.GetID())
+    assert visible() == ["MR 1 corrected"], "of a result that was corrected, what Use as label would take"
+    user.click("regionsButton")
+    assert visible() == []
+    user.click("segmentationButton")
+    assert visible() == ["MR 1 corrected"]
+
+
 def test_classes_that_were_not_found_get_an_empty_segment_to_draw_in(user, tmp_path, window):  # noqa: F811
     user.cases.addDataset(dataset(tmp_path) / "dataset.json")
     user.cases.classes.append({"name": "absent", "value": 5, "colour": [255, 0, 51], "segments": ["absent"]})

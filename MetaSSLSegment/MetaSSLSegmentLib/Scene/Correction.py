@@ -18,6 +18,11 @@ def correctionOf(result):
     return None
 
 
+def segmentationOf(result):
+    """The correction of a Result that has a segmentation, or this segmentation itself."""
+    return correctionOf(result) or result.nodes["segmentation"]
+
+
 def correct(result, classes):
     """The correction of a Result; an editable copy of its segmentation when there is none yet.
 

@@ -95,12 +95,12 @@ class ReviewSection(Section):
         result, self.drawing = self.chosen(), None
         slicer.mrmlScene.SaveStateForUndo()
         node = correct(result, self._classesOf(result))
-        result.nodes["segmentation"].GetDisplayNode().SetVisibility(False)
         slicer.util.setSliceViewerLayers(background=result.volumeNode, foreground=None, label=None)
         self.edit(node, result.volumeNode, self.placeList.inWords())
 
     def edit(self, segmentationNode, volumeNode, text):
         """Open the Segment Editor on a segmentation of a volume, with a way back."""
+        self.logic.display.hideOthers()
         segmentationNode.CreateDefaultDisplayNodes()
         segmentationNode.GetDisplayNode().SetVisibility(True)
         try:
