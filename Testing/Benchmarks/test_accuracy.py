@@ -2,6 +2,9 @@
 
 import argparse
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import accuracy
 import numpy as np
@@ -137,3 +140,12 @@ def test_a_unit_is_a_supervised_step_of_two_crops_of_the_unlimited_patch(tmp_pat
 def test_names_can_be_folders(wanted):
     (name,) = (run.name for run in accuracy.runs([0]) if run.row == wanted)
     assert name.replace("-", "").replace("_", "").isalnum()
+
+
+@pytest.mark.parametrize("script", sorted(Path(__file__).parent.glob("*.py")), ids=lambda script: script.stem)
+def test_every_script_explains_itself(script):
+    """All of it is imported; nothing else of a measurement that takes minutes is run by other tests."""
+    if script.stem in ("report", Path(__file__).stem):
+        pytest.skip("no script")
+    help = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, timeout=120)
+    assert help.returncode == 0 and "usage:" in help.stdout, help.stderr

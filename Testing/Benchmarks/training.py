@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import torch
-from accuracy import METHODS, training_seconds
+from accuracy import METHODS, training_facts
 from metassl.crops.prefetching import Prefetcher
 from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.devices import autocast, choose_device, choose_precision
@@ -245,7 +245,7 @@ def busy_seconds(folder: Path, repeats: int) -> dict[str, float]:
                 command = [sys.executable, "-m", "metassl", "train", str(folder / "busy" / "dataset.json")]
                 command += ["--out", str(run), *options]
                 subprocess.run(command, check=True, capture_output=True, env={**os.environ, **environment})
-                times[name].append(training_seconds(run) / 8)
+                times[name].append(training_facts(run)["training_seconds"] / 8)
     finally:
         for other in others:
             other.kill()

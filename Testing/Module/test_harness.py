@@ -102,7 +102,7 @@ def test_slice_views_show_the_layers_that_they_are_given():
     volume, labels = ramp(), ramp("labels", "vtkMRMLLabelMapVolumeNode")
     slicer.util.setSliceViewerLayers(background=volume, label=labels, labelOpacity=0.3, fit=True)
     composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
-    assert len(composites) == 3
+    assert {"Red", "Yellow", "Green"} <= {node.GetLayoutName() for node in composites}
     for composite in composites:
         assert composite.GetBackgroundVolumeID() == volume.GetID()
         assert composite.GetLabelVolumeID() == labels.GetID()
@@ -604,7 +604,8 @@ def test_samples_and_functions_of_the_start_up_run_when_a_test_says_so(samples):
     slicer.app.completeStartup()
     assert sample_data.click("HarnessSample")[0].GetName() == "HarnessSample"
     SampleDataLogic.registerCustomSampleDataSource("MetaSSL", "HarnessSample", [], [], [], customDownloader=load)
-    assert len(samples["MetaSSL"]) == 1, "registered again it stays one"
+    names = [source.sampleName for source in samples["MetaSSL"]]
+    assert names.count("HarnessSample") == 1, "registered again it stays one"
 
 
 @pytest.mark.parametrize(
