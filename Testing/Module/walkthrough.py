@@ -104,6 +104,8 @@ def look(user, result, out):
         views.append(sliceView("Red", (460, 460), offset=middleOfLabels(result)))
     savePng(np.hstack(views), out / "regions.png")
     picture(user, "display", out)
+    user.click("nextPlaceButton")
+    picture(user, "review", out)
 
 
 def middleOfLabels(result):

@@ -19,7 +19,7 @@ def review(user, result, say, picture, out):
         result: of a case of the table that has a label file, which plays the person who corrects.
         say: called with what the panel says.
         picture: called with (user, section, folder).
-        out: folder for the pictures.
+        out: folder for the pictures: places, tool bar, what was drawn; the table of cases at last.
     """
     editor = SegmentEditorRepresentation().install()
     window = MainWindow({"MetaSSLSegment": user.representation, "SegmentEditor": editor}, "MetaSSLSegment")
@@ -33,7 +33,6 @@ def review(user, result, say, picture, out):
     ]
     before = annotateNext(user, say), measured(user, tests[0], say)
     user.widget.displaySection.showResult(result)
-    user.ui.reviewSection.collapsed = False
     say(user.ui.agreementText.text)
     views = []
     for _place in range(3):
@@ -41,7 +40,6 @@ def review(user, result, say, picture, out):
         processEvents(50)
         views.append(sliceView("Red", (460, 460), fit=False))
     savePng(np.hstack(views), out / "places.png")
-    picture(user, "review", out)
     user.click("correctButton")
     (bar,) = window.findChildren(qt.QToolBar)
     bar.findChildren(qt.QPushButton)[1].click()
@@ -54,7 +52,6 @@ def review(user, result, say, picture, out):
     user.click("useAsLabelButton")
     user.waitUntilIdle(60)
     say(user.ui.reviewStatus.text)
-    picture(user, "review", out)
     user.click("improveButton")
     user.waitUntilIdle(3600)
     say(user.ui.trainingStatus.text)
