@@ -95,7 +95,7 @@ def test_segmentations_of_the_scene_are_accepted(user, volume, tmp_path, form):
     exporter.exportVolume(volume, tmp_path / "i.nrrd")
     exporter.exportSegmentation(segmentation, volume, values, tmp_path / "l.nrrd")
     case = Case("i", (str(tmp_path / "i.nrrd"),), str(tmp_path / "l.nrrd"), "labelled")
-    dataset = user.cases.dataset({user.cases.rows[0].id: (case.images[0], case.label)})
+    dataset = user.cases.dataset({user.cases.rows[0].id: ([case.images[0]], case.label)})
     labels = read_label(case.label, dataset, read_images(case)[0])
     assert np.array_equal(labels == values["vein"], vein == 1)
     assert np.array_equal(labels == values["liver"], liver == 1)

@@ -149,6 +149,7 @@ class FolderTable(Section):
             text = _("The decision cannot be kept: {error}. Check the folder and the free disk space.")
             say(self.status, text.format(error=error), wrong=True)
         self.ui.folderTable.item(row, 1).setText(decisionName(self._decisions.of(self.listed[row].name)))
+        self.ui.folderTable.resizeColumnToContents(1)
         self.updateButtons()
 
     def onCorrect(self, _checked=False):
