@@ -18,6 +18,7 @@ from MetaSSLSegmentLib.Scene.SampleSource import registerSampleData
 from MetaSSLSegmentLib.Scene.TrainingCurves import TrainingCurves
 from MetaSSLSegmentLib.Sections.DataSection import DataSection
 from MetaSSLSegmentLib.Sections.DisplaySection import DisplaySection
+from MetaSSLSegmentLib.Sections.Loop import Loop
 from MetaSSLSegmentLib.Sections.RunTable import RunTable
 from MetaSSLSegmentLib.Sections.Scripting import segmentAndWait, trainAndWait
 from MetaSSLSegmentLib.Sections.SegmentSection import SegmentSection
@@ -64,7 +65,7 @@ class MetaSSLSegment(ScriptedLoadableModule):
 
 
 class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel: five sections, each with a class of its own."""
+    """The panel: six sections, each with a class of its own."""
 
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -89,6 +90,8 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.displaySection = DisplaySection(self.ui, self.logic)
         self.sections = [self.setupSection, self.dataSection, self.trainingSection]
         self.sections += [self.runTable, self.segmentSection, self.displaySection]
+        self.loop = Loop(self.ui, self.logic, *self.sections[1:])
+        self.sections += self.loop.sections
         self.trainingSection.begun = self.onTrainingBegun
         self.trainingSection.trained = self.onTrained
         self.trainingSection.runsChanged = self.onRunsChanged
@@ -96,12 +99,14 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.runTable.changed = self.onRunsChanged
         self.segmentSection.segmented = self.onSegmented
         self.logic.changed.append(self.updateButtons)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneCloses)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneChanged)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartImportEvent, self.onImport)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneImported)
-        for event in (slicer.mrmlScene.NodeAddedEvent, slicer.mrmlScene.NodeRemovedEvent):
-            self.addObserver(slicer.mrmlScene, event, self.onNodesChanged)
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneCloses)
+        for event in (scene.EndCloseEvent, scene.EndUndoEvent, scene.EndRedoEvent):
+            self.addObserver(scene, event, self.onSceneChanged)
+        self.addObserver(scene, scene.StartImportEvent, self.onImport)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneImported)
+        for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
+            self.addObserver(scene, event, self.onNodesChanged)
         self._nodesTimer = qt.QTimer()
         self._nodesTimer.setSingleShot(True)
         self._nodesTimer.connect("timeout()", self.showNodes)
@@ -147,7 +152,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for label in (ui.deviceText, ui.caseText, ui.dataStatus, ui.trainingStatus, ui.segmentStatus, ui.modelText):
             label.visible = bool(label.text)
         self.ui.segmentSection.collapsed = not self.ui.modelBox.count
-        self.ui.displaySection.collapsed = not self.ui.resultBox.count
+        self.ui.reviewSection.collapsed = self.ui.displaySection.collapsed = not self.ui.resultBox.count
 
     def onTrainingBegun(self):
         self.ui.setupSection.collapsed = self.ui.dataSection.collapsed = True
@@ -164,6 +169,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSegmented(self, result):
         self.displaySection.showNewest()
+        self.loop.onSegmented(result)
         self.ui.displaySection.collapsed = False
 
     # The scene
@@ -177,7 +183,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.sceneCloses()
 
     def onSceneChanged(self, caller, event):
-        """Show the choices, cases and results of the new scene."""
+        """Show the choices, cases and results of the new scene, or of this one as it was before or after a step."""
         self.initializeParameterNode()
 
     def onImport(self, caller, event):

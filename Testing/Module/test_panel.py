@@ -8,12 +8,13 @@ import slicer
 from harness.interaction import processEvents
 from MetaSSLSegmentLib.Sections.Colours import LEAST_CONTRAST, ODD, QUIET, WRONG, contrast, readable
 from MetaSSLSegmentLib.Sections.Section import TOOLTIP, fill, say
+from reviewing import reviewed
 from test_data_section import dataset
 from test_exchange import segmentationNode, volumeNode
-from test_result import segmented
+from test_folder_table import writeCase
 from user import PANEL_SIZE
 
-SECTIONS = ("setup", "data", "training", "segment", "display")
+SECTIONS = ("setup", "data", "training", "segment", "review", "display")
 LONG = "a long name that somebody gave without a thought of the width of panels in any program whatsoever"
 LIGHT, DARK = (239, 239, 239), (50, 50, 50)
 """Windows in Slicer's themes (RGB)."""
@@ -50,8 +51,10 @@ def openEverything(user, tmp_path):
     slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", LONG)
     volume = volumeNode(name=LONG)
     segmentationNode(volume, **{LONG: slicer.util.arrayFromVolume(volume) > 50})
-    segmented(volume, tmp_path)
-    user.widget.displaySection.showNewest()
+    place = {"position": [1, 2, 3], "classes": [LONG, "background"], "volume_ml": 0.125}
+    user.widget.onSegmented(reviewed(volume, tmp_path, places=[place] * 20))
+    for name in ("case 1", LONG):
+        writeCase(tmp_path / "images", tmp_path / LONG, name, 0.5)
     user.cases.addDataset(dataset(tmp_path / "d", 30) / "dataset.json")
     for row in user.cases.rows:
         row.severity, row.status, row.size, row.spacing = "warning", LONG + ".\nB.", [512, 512, 333], [0.7, 0.7, 1.25]
@@ -60,12 +63,14 @@ def openEverything(user, tmp_path):
     ui = user.ui
     ui.caseVolumeSelector.setCurrentNode(volume)
     ui.inputSelector.setCurrentNode(volume)
-    for path in (ui.casesFolderPath, ui.inputFolderPath, ui.outputFolderPath):
+    for path in (ui.casesFolderPath, ui.inputFolderPath):
         path.currentPath = f"/{LONG}/{LONG}"
+    ui.outputFolderPath.currentPath = str(tmp_path / LONG)
+    user.widget.loop.folder.refresh()
     ui.runsFolderButton.directory = str(tmp_path / LONG)
     for box in (ui.modelBox, ui.resumeBox, ui.resultBox):
         fill(box, [(LONG, LONG)])
-    for label in (ui.dataStatus, ui.trainingStatus, ui.segmentStatus, ui.deviceText, ui.packagesText):
+    for label in (ui.dataStatus, ui.trainingStatus, ui.segmentStatus, ui.deviceText, ui.packagesText, ui.reviewStatus):
         say(label, LONG, wrong=True)
     user.widget.dataSection.task.begin(LONG)
     user.widget.dataSection.task.progress("preprocessing", 0.5, 4000, LONG)

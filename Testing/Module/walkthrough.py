@@ -2,6 +2,7 @@
 
 python Testing/Module/walkthrough.py --minutes 3 --out Resources/Screenshots
 python Testing/Module/walkthrough.py --data ../shared/data/hippocampus --labelled 4 --unlabelled 20 --out pictures
+python Testing/Module/walkthrough.py --minutes 1.5 --loop --out pictures    # correct, use as label, improve
 """
 
 import argparse
@@ -22,6 +23,7 @@ import numpy as np  # noqa: E402
 from harness.interaction import LatencyMonitor, processEvents, screenshot, waitUntil  # noqa: E402
 from harness.scene_views import chartImage, savePng, sliceView  # noqa: E402
 from user import User  # noqa: E402
+from walkthrough_loop import review  # noqa: E402
 
 PANEL_WIDTH = 560
 
@@ -32,6 +34,7 @@ def main():
     parser.add_argument("--labelled", type=int, default=4)
     parser.add_argument("--unlabelled", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--loop", action="store_true", help="correct the result and improve the model, too")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as runs:
@@ -45,6 +48,8 @@ def main():
             say(" | ".join(user.ui.regionTable.item(n, column).text() for column in range(6)))
         picture(user, "segment", args.out)
         look(user, result, args.out)
+        if args.loop:
+            review(user, result, say, picture, args.out)
         user.close()
 
 
@@ -99,6 +104,8 @@ def look(user, result, out):
         views.append(sliceView("Red", (460, 460), offset=middleOfLabels(result)))
     savePng(np.hstack(views), out / "regions.png")
     picture(user, "display", out)
+    user.click("nextPlaceButton")
+    picture(user, "review", out)
 
 
 def middleOfLabels(result):

@@ -7,6 +7,7 @@ import vtk
 from metassl import GEOMETRY_REMEDIES, geometry_problem
 from slicer.i18n import tr as _
 
+from .Grid import giveGrid, lpsGrid
 from .Masks import ExportError, drawSegments, fillEmptySlices
 from .Pieces import atOnce, inThread
 
@@ -45,15 +46,22 @@ class CaseExporter:
         """
         atOnce(self.segmentationPieces(segmentationNode, volumeNode, values, path))
 
-    def segmentationPieces(self, segmentationNode, volumeNode, values, path, empty=0):
-        """The work of ``exportSegmentation``; slices without a segment get the value ``empty``."""
+    def segmentationPieces(self, segmentationNode, volumeNode, values, path, empty=0, moved=True):
+        """The work of ``exportSegmentation``.
+
+        Args:
+            segmentationNode, volumeNode, values, path: as there.
+            empty: value of slices without a segment.
+            moved: whether the file lies where the volume lies now; or where it lies without its parent transform, as
+                the file does from which it was loaded.
+        """
         _requireLinear(segmentationNode)
         volume = self.inWorld(volumeNode)
         labels = np.zeros(slicer.util.arrayFromVolume(volume).shape, np.uint8)
         yield from drawSegments(labels, segmentationNode, volume, values)
         if empty:
             fillEmptySlices(labels, empty)
-        yield from _write(volume, labels, path)
+        yield from _write(volume if moved else volumeNode, labels, path)
 
     @staticmethod
     def inWorld(volumeNode):
@@ -92,18 +100,11 @@ class CaseExporter:
 
 def _write(node, voxels, path):
     """Pieces: write voxels (k, j, i) on the grid of a node, in LPS."""
-    path = Path(path)
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASDirectionMatrix(matrix)
-    toLPS = np.diag([-1.0, -1.0, 1.0])
-    spacing, origin = node.GetSpacing(), (toLPS @ node.GetOrigin()).tolist()
-    direction = (toLPS @ slicer.util.arrayFromVTKMatrix(matrix)[:3, :3]).ravel().tolist()
+    path, grid = Path(path), lpsGrid(node)
 
     def write():
         image = sitk.GetImageFromArray(voxels)
-        image.SetSpacing(spacing)
-        image.SetOrigin(origin)
-        image.SetDirection(direction)
+        giveGrid(image, grid)
         path.parent.mkdir(parents=True, exist_ok=True)
         sitk.WriteImage(image, str(path), useCompression=False)
         if path.stat().st_size < voxels.nbytes:  # onto a full disk, ITK may lose the end without a word

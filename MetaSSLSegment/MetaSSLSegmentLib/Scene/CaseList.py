@@ -4,12 +4,12 @@ from dataclasses import asdict
 from metassl import ROLES, Case, Dataset, InputError, SegmentClass, unique_names
 from slicer.i18n import tr as _
 
+from .CaseLabels import annotate
 from .CaseNodes import segmentsOf
 from .CaseRow import SEVERITIES, CaseRow, SavedCases, readCases
 from .Channels import inWords, requireOneGrid, volumeRoles
 from .Contradiction import contradiction
 from .ScenePaths import followFiles, withNumbers
-from .SegmentClasses import addClasses, exportValues
 from .Words import problemText
 
 
@@ -28,7 +28,7 @@ class CaseList:
         for row in self.rows:
             followFiles(node, row)
         if self.rows:
-            self._save()
+            self.save()
 
     def _take(self, saved):
         self.rows, self.classes, self.labelValues = saved.rows, saved.classes, saved.labelValues
@@ -43,7 +43,7 @@ class CaseList:
         for row in self.rows:
             self._dropNodes(row)
         self._take(SavedCases())
-        self._save()
+        self.save()
 
     def addDataset(self, path):
         """Add the cases of a dataset.json; classes with the same name become one.
@@ -71,7 +71,7 @@ class CaseList:
         added = [case for case in dataset.cases if case.images not in known]
         ids = unique_names([case.id for case in added], [row.id for row in self.rows])
         self.rows += [CaseRow(ID, case.role, list(case.images), case.label) for ID, case in zip(ids, added)]
-        self._save()
+        self.save()
         return len(added)
 
     def addNodes(self, volumeNode, segmentationNode=None, further=()):
@@ -103,12 +103,7 @@ class CaseList:
         (ID,) = unique_names([volumeNode.GetName() or ""], [row.id for row in self.rows])
         row = CaseRow(ID, "unlabelled", nodes=number)
         if segmentationNode is not None and segmentsOf(segmentationNode):
-            addClasses(self, segmentationNode)
-            row.role = "labelled"
-            values = exportValues(self, segmentationNode)
-            found = {values[name] for _ID, name in segmentsOf(segmentationNode)}
-            row.labels = [c["name"] for c in self.classes if c["value"] in found]
-            self.node.SetNodeReferenceID(f"caseSegmentation{number}", segmentationNode.GetID())
+            annotate(self, row, segmentationNode)
         for role, volume in zip(volumeRoles(number, len(volumes)), volumes):
             self.node.SetNodeReferenceID(role, volume.GetID())
         row.size = list(volumeNode.GetImageData().GetDimensions()) if volumeNode.GetImageData() else []
@@ -117,7 +112,7 @@ class CaseList:
         names = ["image"] if len(volumes) == 1 else [f"channel {n}" for n in range(1, 1 + len(volumes))]
         self.channels, self.intensities = self.channels or names, self.intensities or ["auto"] * len(names)
         self.name = self.name or "scene"
-        self._save()
+        self.save()
         return row
 
     def nodesOf(self, row):
@@ -151,7 +146,7 @@ class CaseList:
                 without.append(row.id)
                 continue
             row.role, row.severity, row.status = role, "", ""
-        self._save()
+        self.save()
         if without:
             raise InputError(
                 _("No annotation: {cases}.").format(cases=", ".join(without[:5]) + (" ..." if without[5:] else "")),
@@ -171,7 +166,7 @@ class CaseList:
             found = {name for node in drawn if node is not None for _ID, name in segmentsOf(node)}
             self.classes = [c for c in self.classes if found & {c["name"], *c["segments"]}]
             self.labelValues = {}
-        self._save()
+        self.save()
 
     def renameClass(self, value, name):
         """Give a class another name; segments with its first name still belong to it.
@@ -187,31 +182,31 @@ class CaseList:
                 for row in self.rows:
                     row.labels = [name if label == c["name"] else label for label in row.labels]
                 c["name"] = name
-        self._save()
+        self.save()
 
     def setColour(self, value, colour):
         """Give a class another colour (RGB, 0-255)."""
         for c in self.classes:
             if c["value"] == value:
                 c["colour"] = list(colour)
-        self._save()
+        self.save()
 
     def setIntensities(self, channel, kind):
         """Say what the voxels of a channel (its place) are, of ``metassl.INTENSITIES``."""
         self.intensities[channel] = kind
-        self._save()
+        self.save()
 
     def setIgnoreValue(self, value):
         """Choose the value of voxels in label files that no loss and no metric counts."""
         self.ignoreValue = value
-        self._save()
+        self.save()
 
     def setSlicesOnly(self, ids, isSo):
         """Say of cases of the scene whether only the slices with a segment are annotated."""
         for row in self.rows:
             if row.id in ids and row.nodes is not None:
                 row.slicesOnly = isSo
-        self._save()
+        self.save()
 
     def segmentValues(self):
         """Segment name -> voxel value in exported label files; a renamed class is known by both names."""
@@ -238,7 +233,7 @@ class CaseList:
             row.severity = max((p["severity"] for p in found), key=SEVERITIES.index, default="")
             texts = [problemText(p) for p in found]
             row.status = "\n".join(texts) if texts else (_("ready") if row.role != "ignored" else "")
-        self._save()
+        self.save()
 
     def dataset(self, exported, partly=()):
         """The data set for the engine.
@@ -279,7 +274,8 @@ class CaseList:
                 self.node.RemoveNodeReferenceIDs(role)
             self.node.RemoveNodeReferenceIDs(f"caseSegmentation{row.nodes}")
 
-    def _save(self):
+    def save(self):
+        """Keep what is listed in the parameter node."""
         meanings = self.ignoreValue, self.name, self.labelValues
         content = asdict(SavedCases(self.rows, self.classes, self.channels, self.intensities, *meanings))
         content["rows"] = withNumbers(self.node, content["rows"])

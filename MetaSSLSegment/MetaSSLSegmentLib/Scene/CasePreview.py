@@ -1,9 +1,9 @@
-from pathlib import Path
 from typing import NamedTuple
 
 import slicer
 from slicer.i18n import tr as _
 
+from .CaseFiles import loadFirstChannel
 from .Result import PREVIEW, removeNode, withCompanions
 from .ResultLoader import LoadError, toSegmentation
 
@@ -131,11 +131,7 @@ def _previews():
 
 
 def _load(row, classes):
-    image = Path(row.images[0])
-    if image.is_dir():
-        image = min(path for path in image.iterdir() if path.is_file())
-    volume = slicer.util.loadVolume(str(image), {"name": row.id, "show": False})
-    volume.SetName(row.id)
+    volume = loadFirstChannel(row.images, row.id)
     volume.SetAttribute(PREVIEW, "1")
     _setSaved(volume, False)
     if row.label is None:

@@ -22,6 +22,7 @@ class CaseRow:
         severity: worst finding of the check, one of ``SEVERITIES``.
         status: what the check says.
         slicesOnly: whether only the slices with a segment are annotated; of a case of the scene.
+        agreement: of a model's two predictions, 0-1; None when nobody knows.
     """
 
     id: str
@@ -35,6 +36,7 @@ class CaseRow:
     severity: str = ""
     status: str = ""
     slicesOnly: bool = False
+    agreement: float | None = None
 
 
 @dataclass
@@ -104,6 +106,8 @@ def _rowOf(content):
     if not all(isinstance(number, int | float) for number in numbers) or row.severity not in SEVERITIES:
         raise ValueError("a case is damaged")
     _texts([] if row.label is None else [row.label])
+    if row.agreement is not None and not 0 <= row.agreement <= 1:
+        raise ValueError("a case is damaged")
     if not isinstance(row.nodes, int | None) or not isinstance(row.slicesOnly, bool):
         raise ValueError("a case is damaged")
     Case(row.id, tuple(row.images), row.label if row.nodes is None else "in the scene", row.role)

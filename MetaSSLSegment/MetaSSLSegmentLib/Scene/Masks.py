@@ -51,6 +51,15 @@ def drawSegments(labels, segmentationNode, volume, values):
         names |= {values[name]: name for _ID, name in drawn.values()}
 
 
+def isDrawn(segmentationNode):
+    """Whether any segment has a voxel."""
+    for ID, _name in segmentsOf(segmentationNode):
+        image = _labelmapOf(segmentationNode, ID)
+        if not image.IsEmpty() and slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(image, [0] * 6):
+            return True
+    return False
+
+
 def fillEmptySlices(labels, value):
     """Give the slices without a label a value: nobody has annotated them.
 

@@ -42,7 +42,10 @@ class MetaSSLSegmentParameterNode:
     keepLargest: bool = False
     careful: bool = False
 
-    # 5. Display
+    # 5. Review
+    improvePercent: Annotated[int, WithinRange(1, 100)] = 33
+
+    # 6. Display
     opacity: Annotated[float, WithinRange(0, 1)] = 0.5
     legend: bool = False
     certain: bool = False
@@ -69,3 +72,20 @@ def trainingSettings(parameters):
         settings["threshold-memory"] = parameters.thresholdMemory
         settings["threshold-cap"] = parameters.thresholdCap
     return [word for name, value in settings.items() for word in (f"--{name}", str(value))]
+
+
+def improvementSettings(parameters):
+    """The engine's options for a training that goes on from a model, whose method and network it keeps.
+
+    All classes being known, there is no warm-up; the budget is the chosen part of the whole one.
+    """
+    words = trainingSettings(parameters)
+    pairs = dict(zip(words[::2], words[1::2]))
+    for name in ("--method", "--network", "--warm-up"):
+        pairs.pop(name, None)
+    share = parameters.improvePercent / 100
+    if "--minutes" in pairs:
+        pairs["--minutes"] = f"{parameters.minutes * share:g}"
+    else:
+        pairs["--iterations"] = str(max(1, round(parameters.iterations * share)))
+    return [word for pair in pairs.items() for word in pair]

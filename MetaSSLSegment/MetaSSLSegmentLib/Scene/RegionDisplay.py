@@ -3,7 +3,8 @@ import slicer
 from metassl import REGIONS
 from slicer.i18n import tr as _
 
-from .Result import PREVIEW, RESULT
+from .Correction import segmentationOf
+from .Result import PREVIEW, RESULT, VOLUME
 from .Words import regionName
 
 TABLE = "MetaSSL.colours"
@@ -60,7 +61,8 @@ class RegionDisplay:
     MODES = ("segmentation", "regions", "confidence", "image")
 
     def show(self, result, mode, opacity, legend=True, certain=True):
-        """Show the volume with the segmentation, the regions, the confidence, or nothing over it.
+        """Show the volume with the segmentation (as corrected, if it was), the regions, the confidence, or nothing over
+        it.
 
         Args:
             result: a Result.
@@ -69,7 +71,7 @@ class RegionDisplay:
             legend: whether regions and confidence get a colour legend.
             certain: whether the unanimous confident region, mostly the whole volume, is coloured too.
         """
-        self._hideOthers()
+        self.hideOthers()
         if mode == "regions":
             regionColours().SetOpacity(REGIONS[0].value, 1.0 if certain else 0.0)
         nodes = {kind: node for kind, node in result.nodes.items() if kind == mode}
@@ -81,8 +83,9 @@ class RegionDisplay:
             labelOpacity=opacity,
         )
         if "segmentation" in nodes:
-            nodes["segmentation"].CreateDefaultDisplayNodes()  # unless somebody removed it, it has one
-            display = nodes["segmentation"].GetDisplayNode()
+            node = segmentationOf(result)
+            node.CreateDefaultDisplayNodes()  # unless somebody removed it, it has one
+            display = node.GetDisplayNode()
             display.SetVisibility(True)
             display.SetOpacity2DFill(opacity)
         for kind in ("regions", "confidence"):
@@ -92,8 +95,8 @@ class RegionDisplay:
     def setOpacity(self, result, mode, opacity):
         """Change the overlay's opacity and nothing else."""
         if mode == "segmentation" and mode in result.nodes:
-            result.nodes[mode].CreateDefaultDisplayNodes()
-            result.nodes[mode].GetDisplayNode().SetOpacity2DFill(opacity)
+            segmentationOf(result).CreateDefaultDisplayNodes()
+            segmentationOf(result).GetDisplayNode().SetOpacity2DFill(opacity)
         elif mode == "regions":
             slicer.util.setSliceViewerLayers(labelOpacity=opacity)
         elif mode == "confidence":
@@ -107,7 +110,7 @@ class RegionDisplay:
         foregrounds = {layer.GetForegroundVolumeID() for layer in layers}
         for result in results:
             nodes = result.nodes
-            segmentation = nodes["segmentation"].GetDisplayNode() if "segmentation" in nodes else None
+            segmentation = segmentationOf(result).GetDisplayNode() if "segmentation" in nodes else None
             if segmentation is not None and segmentation.GetVisibility():
                 return result, "segmentation"
             for kind, shown in (("regions", labels), ("confidence", foregrounds)):
@@ -122,12 +125,13 @@ class RegionDisplay:
         segmentationNode.GetDisplayNode().SetVisibility3D(shown)
 
     @staticmethod
-    def _hideOthers():
-        """Results and previews of this module only: what the user shows beside them stays."""
+    def hideOthers():
+        """Hide results, corrections and previews of this module: what the user shows beside them stays."""
         colors = slicer.modules.colors.logic()
         for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode"):
             kind = node.GetAttribute(RESULT)
-            if node.IsA("vtkMRMLSegmentationNode") and (kind is not None or node.GetAttribute(PREVIEW)):
+            isOurs = kind is not None or node.GetAttribute(PREVIEW) or node.GetNodeReferenceID(VOLUME)
+            if node.IsA("vtkMRMLSegmentationNode") and isOurs:
                 if node.GetDisplayNode() is not None:
                     node.GetDisplayNode().SetVisibility(False)
             elif kind is not None and colors.GetColorLegendDisplayNode(node):

@@ -2,6 +2,8 @@ import json
 
 import slicer
 
+from .Findings import placesIn
+
 RESULT = "MetaSSL.result"
 """Attribute of result nodes: segmentation, regions or confidence."""
 PREVIEW = "MetaSSL.preview"
@@ -10,6 +12,8 @@ SUMMARY = "MetaSSL.summary"
 """Attribute of result nodes: the engine's numbers as JSON."""
 VOLUME = "MetaSSL.volume"
 """Node reference of result nodes: the volume that was segmented."""
+LOOKED = "MetaSSL.looked"
+"""Attribute of result nodes: numbers of the places that were looked at, as JSON."""
 PART = "MetaSSL.part"
 """Node references of result nodes: all nodes of the result, so that the others stay together when one is deleted."""
 
@@ -46,8 +50,18 @@ class Result:
         return self.first.GetName()
 
     def keep(self, summary):
-        """Store the references and the engine's numbers in the nodes."""
-        numbers = json.dumps({key: summary.get(key) for key in ("volume_ml", "regions")})
+        """Store the references and the engine's numbers in the nodes.
+
+        Places lie in the world; they are kept where they lie in the volume, which may be moved.
+        """
+        numbers = {key: summary.get(key) for key in ("volume_ml", "regions", "classes", "agreement")}
+        places = [(place, [0.0] * 3) for place in placesIn(summary)]
+        for place, position in places:
+            self.volumeNode.TransformPointFromWorld(place.position, position)
+        numbers["places"] = [
+            {"position": position, "classes": place.classes, "volume_ml": place.volume} for place, position in places
+        ]
+        numbers = json.dumps(numbers)
         for node in self.nodes.values():
             node.SetAttribute(SUMMARY, numbers)
             node.SetNodeReferenceID(VOLUME, self.volumeNode.GetID())
@@ -69,6 +83,36 @@ class Result:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             volumes, regions = {}, {}
         return {"volume_ml": volumes, "regions": regions}
+
+    def findings(self):
+        """What ``Findings`` reads; {} when damaged. Places are those of ``places``."""
+        try:
+            found = json.loads(self.first.GetAttribute(SUMMARY))
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def places(self):
+        """The places to look at, where they lie in the world now."""
+        places = []
+        for place in placesIn(self.findings()):
+            position = [0.0] * 3
+            self.first.TransformPointToWorld(place.position, position)
+            places.append(place._replace(position=tuple(position)))
+        return places
+
+    def looked(self):
+        """Numbers of the places that were looked at."""
+        try:
+            return {int(number) for number in json.loads(self.first.GetAttribute(LOOKED) or "[]")}
+        except (ValueError, TypeError, RecursionError):
+            return set()
+
+    def tickOff(self, number):
+        """Remember that a place was looked at."""
+        numbers = json.dumps(sorted(self.looked() | {number}))
+        for node in self.nodes.values():
+            node.SetAttribute(LOOKED, numbers)
 
 
 def resultsInScene():

@@ -7,6 +7,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from .Grid import onGridOf
 from .Pieces import inThread
 from .RegionDisplay import confidenceColours, regionColours
 from .Result import NODE_CLASSES, RESULT, Result, removeNode
@@ -46,15 +47,20 @@ class ResultLoader:
             except StopIteration as end:
                 return end.value
 
-    def pieces(self, volumeNode, folder, name, classes, kinds=KINDS):
-        """The work of ``load``, a generator that returns the Result; when it is closed early, no node stays."""
+    def pieces(self, volumeNode, folder, name, classes, kinds=KINDS, byPlace=False):
+        """The work of ``load``, a generator that returns the Result; when it is closed early, no node stays.
+
+        Args:
+            volumeNode, folder, name, classes, kinds: as there.
+            byPlace: whether the engine has read the volume's own file, so that its voxels may be in another order.
+        """
         folder = Path(folder)
         summary = _summaryOf(folder / f"{name}.json")
         made = []
         try:
             for kind in kinds:
                 ending = {"segmentation": "seg"}.get(kind, kind)
-                voxels = yield from _read(folder / f"{name}_{ending}.nii.gz")
+                voxels = yield from _read(folder / f"{name}_{ending}.nii.gz", volumeNode if byPlace else None)
                 node = _nodeOf(voxels, volumeNode, isLabelmap=kind != "confidence")
                 made.append(node)
                 yield
@@ -95,8 +101,8 @@ def _summaryOf(file):
     return summary
 
 
-def _read(path):
-    """Pieces that return the voxels (k, j, i) of a file.
+def _read(path, volumeNode=None):
+    """Pieces that return the voxels (k, j, i) of a file; with a volume node those on its grid.
 
     Slicer's own reader would reverse the slices of left-handed volumes; here the order of voxels stays.
     """
@@ -104,12 +110,13 @@ def _read(path):
         raise LoadError(_("The engine did not write {file}.").format(file=path.name))
     read = []
     try:
-        yield from inThread(lambda: read.append(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))))
+        yield from inThread(lambda: read.append(sitk.ReadImage(str(path))))
     except RuntimeError as error:
         raise LoadError(
             _("{file} is damaged. Check the free disk space and press Apply again.").format(file=path.name)
         ) from error
-    return read[0]
+    image = read[0] if volumeNode is None or volumeNode.GetImageData() is None else onGridOf(read[0], volumeNode)
+    return sitk.GetArrayFromImage(image)
 
 
 def _nodeOf(voxels, volumeNode, isLabelmap):

@@ -57,6 +57,7 @@ def _keep(node, paths):
         storage = slicer.mrmlScene.AddNewNodeByClass(KIND, "MetaSSL case files")
         storage.SetAttribute(FILES, "1")
         node.SetNodeReferenceID(FILES, storage.GetID())
+    storage.SetUndoEnabled(node.GetUndoEnabled())  # the list in the node means its files
     _removeForgotten()
     if _filesOf(storage) != paths:
         storage.ResetFileNameList()

@@ -12,28 +12,41 @@ def addClasses(cases, segmentationNode):
     Raises:
         InputError: there are too many.
     """
-    known = exportValues(cases, segmentationNode)
-    new = {name: ID for ID, name in segmentsOf(segmentationNode) if name not in known}
+    known, segmentation = exportValues(cases, segmentationNode), segmentationNode.GetSegmentation()
+    new = {name: segmentation.GetSegment(ID) for ID, name in segmentsOf(segmentationNode) if name not in known}
+    described = [
+        {
+            "name": name,
+            "colour": [round(255 * part) for part in segment.GetColor()],
+            "terminology": terminologyOf(segment),
+        }
+        for name, segment in new.items()
+    ]
+    addNewClasses(cases, described, segmentationNode.GetName())
+
+
+def addNewClasses(cases, described, source):
+    """Give a CaseList new classes, with values that are free.
+
+    Args:
+        cases: the CaseList.
+        described: dictionaries with name, colour and terminology.
+        source: what they come from, for people.
+
+    Raises:
+        InputError: there are too many.
+    """
     taken = {c["value"] for c in cases.classes} | {cases.ignoreValue}
     free = [value for value in range(1, 256) if value not in taken | set(cases.labelValues)]
-    if len(new) + len(cases.classes) > MOST_CLASSES:
+    if len(described) + len(cases.classes) > MOST_CLASSES:
         raise InputError(
             _("{name} has too many segments: a model can have at most {most} classes.").format(
-                name=segmentationNode.GetName(), most=MOST_CLASSES
+                name=source, most=MOST_CLASSES
             ),
             _("Give segments of the same kind the same name."),
         )
-    for (name, ID), value in zip(new.items(), free):
-        segment = segmentationNode.GetSegmentation().GetSegment(ID)
-        cases.classes.append(
-            {
-                "name": name,
-                "value": value,
-                "colour": [round(255 * part) for part in segment.GetColor()],
-                "terminology": terminologyOf(segment),
-                "segments": [name],
-            }
-        )
+    for c, value in zip(described, free):
+        cases.classes.append({**c, "value": value, "segments": [c["name"]]})
 
 
 def exportValues(cases, segmentationNode):

@@ -14,6 +14,17 @@ def roleName(role):
     return names.get(role, role)
 
 
+def decisionName(decision):
+    """What a person has decided about a result."""
+    names = {
+        "accepted": _("accepted"),
+        "corrected": _("corrected"),
+        "rejected": _("rejected"),
+        "labelled": _("used as label"),
+    }
+    return names.get(decision, decision)
+
+
 def intensitiesName(kind):
     """What the voxels of a channel are, of ``metassl.INTENSITIES``."""
     names = {"auto": _("automatic"), "ct": _("CT"), "other": _("not CT")}
@@ -45,6 +56,9 @@ def phaseName(phase):
         "training": _("training"),
         "hold-out": _("measuring the hold-out cases"),
         "segmenting": _("segmenting"),
+        "comparing": _("comparing the hold-out cases"),
+        "ranking": _("ranking the cases"),
+        "reporting": _("writing the report"),
         "evaluating": _("evaluating"),
     }
     return names.get(phase, phase)

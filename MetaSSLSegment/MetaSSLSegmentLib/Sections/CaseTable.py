@@ -1,6 +1,7 @@
 import qt
 from slicer.i18n import tr as _
 
+from ..Scene.CaseOrder import SORT_KEYS, inOrder
 from ..Scene.Words import roleName
 from .Colours import ODD, QUIET, WRONG, onWidget
 from .Section import setUpTable
@@ -10,35 +11,58 @@ WIDEST_COLUMN = 140
 ROWS_AT_ONCE = 100
 """Rows that are filled in one turn of the event loop: more would hold up the application."""
 STATUS_COLOURS = {"fixed": QUIET, "warning": ODD, "excluded": WRONG}
-STATUS = 2
-"""The column that says what the check found."""
+STATUS, AGREEMENT = 2, 6
+"""The columns that say what the check found, and how far a model's predictions agree."""
 
 
 class CaseTable:
-    """The table of cases: one row each, in the order of the case list.
+    """The table of cases: one row each, in the order of the case list or of a column.
 
     Args:
         table: the QTableWidget.
         selectionChanged: called without arguments.
+        show: called with the id of a case that is double-clicked.
     """
 
-    def __init__(self, table, selectionChanged):
+    def __init__(self, table, selectionChanged, show):
         self.table = table
         self.selectionChanged = selectionChanged
         self._rows = []
         self._filled = 0
         self._isFilling = False
-        setUpTable(table, (_("Case"), _("Role"), _("Status"), _("Size"), _("Spacing (mm)"), _("Classes")))
+        self._sorting = None
+        names = (_("Case"), _("Role"), _("Status"), _("Size"), _("Spacing (mm)"), _("Classes"), _("Agreement"))
+        setUpTable(table, names)
         table.connect("itemSelectionChanged()", selectionChanged)
+        table.connect("cellDoubleClicked(int,int)", lambda row, column: show(self._rows[row].id))
+        self._header = table.horizontalHeader()
+        self._header.setSectionsClickable(True)
+        self._header.moveSection(AGREEMENT, STATUS)  # to where it is in sight
+        self._header.connect("sectionClicked(int)", self.sort)
 
     def show(self, rows):
-        """Fill the table with CaseRows; long tables go on in the next turns of the event loop."""
+        """Fill the table with CaseRows, in the order that was chosen; long tables go on in the next turns of the event
+        loop."""
         self._rows, self._filled = list(rows), 0
+        if self._sorting is not None:
+            column, descending = self._sorting
+            self._rows = inOrder(self._rows, SORT_KEYS[column], descending)
         self.table.setRowCount(len(self._rows))
+        self.table.setColumnHidden(AGREEMENT, all(row.agreement is None for row in self._rows))
         self._fillSome()
         self.table.resizeColumnsToContents()
         for column in range(self.table.columnCount):
             self.table.setColumnWidth(column, min(self.table.columnWidth(column), WIDEST_COLUMN))
+
+    def sort(self, column):
+        """Sort by a column; by the same one again the other way round. The selected cases stay selected."""
+        descending = self._sorting == (column, False)
+        self._sorting, selected = (column, descending), self.selected()
+        self._header.setSortIndicatorShown(True)
+        self._header.setSortIndicator(column, qt.Qt.DescendingOrder if descending else qt.Qt.AscendingOrder)
+        self.table.clearSelection()
+        self.show(self._rows)
+        self.select(selected)
 
     def _fillSome(self):
         end = min(self._filled + ROWS_AT_ONCE, len(self._rows))
@@ -70,7 +94,8 @@ class CaseTable:
 
     def _fill(self, n, row, colours):
         size, spacing = _sizeOf(row), _spacingOf(row)
-        texts = (row.id, roleName(row.role), row.status.split("\n")[0], size, spacing, ", ".join(row.labels))
+        texts = [row.id, roleName(row.role), row.status.split("\n")[0], size, spacing, ", ".join(row.labels)]
+        texts.append("" if row.agreement is None else f"{row.agreement:.3f}")
         for column, text in enumerate(texts):
             item = qt.QTableWidgetItem(text)
             item.setToolTip(row.status if column == STATUS or row.severity else text)

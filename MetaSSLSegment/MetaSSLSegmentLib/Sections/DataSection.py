@@ -28,7 +28,7 @@ class DataSection(Section):
         self.task = Task(logic, WorkLine(ui), self.status, ended=self._onEnded)
         self._stops, self._remarks = [], []
         self._before = []
-        self.caseTable = CaseTable(ui.caseTable, self.onSelected)
+        self.caseTable = CaseTable(ui.caseTable, self.onSelected, self.showCaseOf)
         self.classTable = ClassTable(ui.classTable, self.onClassRenamed)
         self.further = FurtherChannels(
             ui.nextChannelButton, ui.caseVolumeSelector, lambda text, wrong: say(self.status, text, wrong)
@@ -50,7 +50,6 @@ class DataSection(Section):
         ui.dataSection.connect("contentsCollapsed(bool)", lambda isCollapsed: self.showTitle())
         self._title = ui.dataSection.text
         ui.showCaseButton.connect("clicked(bool)", lambda checked: self.showSelected())
-        ui.caseTable.connect("cellDoubleClicked(int,int)", lambda row, column: self.showCase(row))
 
     def setParameterNode(self, parameters, cases):
         super().setParameterNode(parameters, cases)
@@ -116,6 +115,7 @@ class DataSection(Section):
         ui, busy = self.ui, self.logic.busy()
         selected = "" if self.caseTable.selected() else _("Select cases in the table first.")
         empty = "" if self.cases is not None and len(self.cases) else _("Add cases first.")
+        ui.firstLabelsText.visible = self.cases is None or not self.cases.counts()["labelled"]
         ready = self.logic.notReady()
         folder = "" if str(ui.casesFolderPath.currentPath or "") else _("Choose a folder first.")
         volume = "" if ui.caseVolumeSelector.currentNode() is not None else _("Choose a volume of the scene first.")

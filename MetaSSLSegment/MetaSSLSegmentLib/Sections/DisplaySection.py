@@ -16,6 +16,8 @@ class DisplaySection(Section):
         self._mode = "image"
         self._chosen = set()
         """IDs of the nodes of the chosen result."""
+        self.chosen = lambda: None
+        """Called when another result, or none, is chosen."""
         self._buttons = {
             "segmentation": ui.segmentationButton,
             "regions": ui.regionsButton,
@@ -65,6 +67,7 @@ class DisplaySection(Section):
         fill(self.ui.resultBox, choices, None if result is None else result.first.GetID(), orFirst=False)
         self._fillTable(result)
         self._allow(result)
+        self.chosen()
 
     def nodesChanged(self):
         self.refresh()
@@ -78,9 +81,11 @@ class DisplaySection(Section):
 
     def showNewest(self):
         """Show the segmentation of the newest result, or what it has instead."""
-        results = resultsInScene()[::-1]
-        result = next(iter(results), None)
-        self._choose(result, results)
+        self.showResult(next(iter(resultsInScene()[::-1]), None))
+
+    def showResult(self, result):
+        """Choose a result, and show its segmentation or what it has instead."""
+        self._choose(result, resultsInScene()[::-1])
         if result is not None:
             self._show(result, "segmentation" if "segmentation" in result.nodes else next(iter(result.nodes)))
 

@@ -64,6 +64,10 @@ class RunTable(Section):
         allow(ui.exportModelButton, busy or one or model)
         allow(ui.importModelButton, busy)
 
+    def selectedRuns(self):
+        """Folders of the selected trainings."""
+        return [facts.path for facts in self._selected()]
+
     def _selected(self):
         rows = {index.row() for index in self.ui.runTable.selectionModel().selectedRows()}
         return [self._facts[n] for n in sorted(rows) if n < len(self._facts)]

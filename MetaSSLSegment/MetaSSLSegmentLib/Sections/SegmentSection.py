@@ -19,10 +19,13 @@ class SegmentSection(Section):
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
         self.status = ui.segmentStatus
-        self.task = Task(logic, WorkLine(ui), self.status)
+        self.task = Task(logic, WorkLine(ui), self.status, ended=self._onEnded)
+        self._isFolder = False
         self._card = ModelCard()
         self.segmented = lambda result: None
         """Called with the Result when its nodes are in the scene."""
+        self.folderSegmented = lambda: None
+        """Called when a folder was segmented, or as many of its volumes as could be."""
         ui.modelBox.connect("currentIndexChanged(int)", self.onModel)
         ui.browseModelButton.connect("clicked(bool)", self.onBrowse)
         ui.applyButton.connect("clicked(bool)", self.onApply)
@@ -112,7 +115,7 @@ class SegmentSection(Section):
 
     def onApply(self, _checked=False):
         self.parameters.model = self.ui.modelBox.currentData
-        kinds = self._kinds()
+        kinds, self._isFolder = self._kinds(), False
         work = Segmentation(self.task, self.parameters.inputVolume, self.ui.modelBox.currentData, kinds, self._onDone)
         work.start(self._options())
 
@@ -128,7 +131,7 @@ class SegmentSection(Section):
         for path in (self.ui.inputFolderPath, self.ui.outputFolderPath):
             path.addCurrentPathToHistory()
         self.parameters.model = self.ui.modelBox.currentData
-        text = _("{count} volume(s) segmented, results in {folder}")
+        text, self._isFolder = _("{count} volume(s) segmented, results in {folder}"), True
         self.task.begin(_("A folder is being segmented."), survives=True)
         self.task.run(
             ["predict", self.ui.modelBox.currentData, inputs, "--out", out, *self._options()],
@@ -136,6 +139,10 @@ class SegmentSection(Section):
                 "\n".join([text.format(count=len(event.get("results", [])), folder=out), *self.task.warnings])
             ),
         )
+
+    def _onEnded(self):
+        if self._isFolder:
+            self.folderSegmented()
 
     def _options(self):
         chosen = self.parameters

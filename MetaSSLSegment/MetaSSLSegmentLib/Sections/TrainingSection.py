@@ -7,7 +7,7 @@ from metassl import Job, duration
 from slicer.i18n import tr as _
 
 from ..Engine.Runs import eventsOf, modelIn, warmUpOf
-from ..Scene.ParameterNode import trainingSettings
+from ..Scene.ParameterNode import improvementSettings, trainingSettings
 from ..Scene.Words import methodName
 from .Budget import budgetInWords, learntLittle, rounded, tooLittle
 from .HoldOutCase import HoldOutCase
@@ -126,24 +126,33 @@ class TrainingSection(Section):
 
     def updateButtons(self):
         ui, busy = self.ui, self.logic.busy() or self.logic.notReady()
-        missing = ""
-        if self.cases is None or not len(self.cases):
-            missing = _("Add cases in section 2 first.")
-        elif not self.cases.counts()["labelled"]:
-            missing = _("At least one case must be labelled.")
-        elif not self.cases.counts()["unlabelled"] and ui.methodBox.currentData != "supervised":
-            missing = _("This method needs unlabelled cases. Add some, or choose Supervised only.")
-        allow(ui.startButton, busy or missing)
+        allow(ui.startButton, busy or self.missing(ui.methodBox.currentData))
         resumable = "" if ui.resumeBox.count else _("There is no training to resume.")
         allow(ui.resumeButton, busy or resumable)
         ui.resumeBox.visible = ui.resumeButton.visible = not resumable
 
+    def missing(self, method):
+        """What the cases lack for a training with a method; "" when nothing."""
+        if self.cases is None or not len(self.cases):
+            return _("Add cases in section 2 first.")
+        if not self.cases.counts()["labelled"]:
+            return _("At least one case must be labelled.")
+        if not self.cases.counts()["unlabelled"] and method != "supervised":
+            return _("This method needs unlabelled cases. Add some, or choose Supervised only.")
+        return ""
+
     # Starting
 
     def onStart(self, _checked=False):
+        self._train(trainingSettings(self.parameters))
+
+    def improve(self, model):
+        """Go on from a model folder, with the cases as they are now and a part of the budget."""
+        self._train(["--from", model, *improvementSettings(self.parameters)])
+
+    def _train(self, settings):
         run = self.logic.runs.newFolder(self.cases.name)
         self._begin(run, isNew=True)
-        settings = trainingSettings(self.parameters)
         self.task.export(self.cases, run, lambda dataset: self._start(["train", dataset, "--out", run, *settings]))
 
     def onResume(self, _checked=False):

@@ -1,0 +1,36 @@
+"""The grid of a volume as SimpleITK has it."""
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+import vtk
+
+TO_LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+def lpsGrid(node):
+    """Spacing, origin and directions of a volume node in LPS; a parent transform does not count."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASDirectionMatrix(matrix)
+    direction = TO_LPS @ slicer.util.arrayFromVTKMatrix(matrix)[:3, :3]
+    return node.GetSpacing(), (TO_LPS @ node.GetOrigin()).tolist(), direction.ravel().tolist()
+
+
+def giveGrid(image, grid):
+    """Give a sitk.Image spacing, origin and directions, as ``lpsGrid`` gives them."""
+    spacing, origin, direction = grid
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    image.SetDirection(direction)
+
+
+def onGridOf(image, node):
+    """A sitk.Image on the grid of a volume node, by nearest neighbours; voxels outside of it become 0.
+
+    Slicer reverses the slices of left-handed files, so that voxels of a file and of its node do not always correspond.
+    """
+    if image.GetDimension() == 2:
+        return sitk.JoinSeries([image])
+    grid = sitk.Image(list(node.GetImageData().GetDimensions()), image.GetPixelID())
+    giveGrid(grid, lpsGrid(node))
+    return sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor)
