@@ -183,9 +183,9 @@ MUTANTS = (
     ),
     Mutant(
         "channels in any order",
-        "metassl/layouts/channels.py",
-        "case.images = {n: case.images[n] for n in expected}",
-        "case.images = {n: case.images[n] for n in reversed(expected)}",
+        "metassl/layouts/folder.py",
+        "for channel in sorted(self.images)]",
+        "for channel in sorted(self.images, reverse=True)]",
         "Engine/test_layouts.py",
     ),
     # inference, prediction, evaluation and review
