@@ -41,6 +41,8 @@ def choose_device(name: str, warn: Callable[[str], None] = lambda text: None) ->
     if device.type == "cuda" and (not cuda or (device.index or 0) >= torch.cuda.device_count()):
         count = torch.cuda.device_count() if cuda else 0
         raise InputError(f"Device {name!r} is not there: torch sees {count} NVIDIA GPU(s).", "Use auto or cpu.")
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())  # torch's memory functions take no other
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InputError("Device 'mps' is not there: torch sees no Apple GPU.", "Use auto or cpu.")
     if device.type not in ("cpu", "cuda", "mps"):

@@ -19,6 +19,7 @@ FOLDER holds images/, labels/ and split.json with the keys labelled_4, pool and 
 ``--corrupt`` spoils half of the labelled annotations: dilated or eroded by 2 voxels and shifted by up to 3. ``--lever``
 adds rows: the default with other options. Every run is a ``metassl train``, ``predict`` and ``evaluate`` of its own and
 leaves its result in one JSON below ``--results``: runs that have one are not repeated, runs that were cut off continue.
+With ``--device cuda`` a GPU trains what is planned for a CPU: the same network, patch and steps, in less time.
 Tables and curves are made from all results; those of docs/benchmarks.md are in Testing/Benchmarks/Results.
 """
 
@@ -31,12 +32,14 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+import torch
 from metassl.data.dataset import Dataset
 from metassl.data.images import image_like, read_image, write_image
 from metassl.data.sample import make_sample
@@ -44,6 +47,7 @@ from metassl.files import write_text
 from metassl.job import Job
 from metassl.layouts.prepare import prepare
 from metassl.planning.planner import make_plan
+from metassl.training.fitting import Fit
 from report import machine, put_between_marks
 from skimage.morphology import ball, dilation, erosion
 
@@ -113,6 +117,14 @@ class Experiment:
         """Folder and heading."""
         where = "sample" if self.data is None else f"{self.data.name} {self.on}"
         return f"{where}{' corrupted' if self.corrupt else ''} {self.budget:g} {self.unit}"
+
+
+def planned_for_cpu(dataset: Dataset, job: Job) -> list[str]:
+    """Options with which another device trains what a CPU would."""
+    cpu = torch.device("cpu")
+    plan = make_plan(dataset, job, "cpu", Fit(job, cpu, torch.float32).most_voxels)
+    spacing, patch = ([str(n) for n in values[::-1]] for values in (plan.spacing, plan.patch))
+    return ["--network", plan.network.size, "--spacing", *spacing, "--patch", *patch]
 
 
 def unit_megavoxels(dataset: Dataset) -> float:
@@ -191,11 +203,14 @@ def execute(run: Run, here: Experiment, args: argparse.Namespace) -> None:
         dataset.save(file)
         budget = ["--minutes", str(here.budget)]
         if here.unit == "units":
-            budget = ["--megavoxels", str(round(here.budget * unit_megavoxels(dataset), 6))]
-        budget += ["--threads", str(args.threads)]
+            megavoxels = round(here.budget * unit_megavoxels(dataset), 6)
+            budget = ["--megavoxels", str(megavoxels)]
+            if args.device != "cpu":
+                budget += planned_for_cpu(dataset, Job(megavoxels=megavoxels))
+        budget += ["--threads", str(args.threads), "--device", args.device]
         metassl("train", str(file), "--out", str(trained), "--seed", str(run.seed), *budget, *run.options)
     found = folder / "predictions"
-    measured = ("--roles", "ignored", "--threads", str(args.threads))
+    measured = ("--roles", "ignored", "--threads", str(args.threads), "--device", args.device)
     metassl("predict", str(trained / "model"), str(file), "--out", str(found), *measured)
     metassl("evaluate", str(found), str(file), "--out", str(folder))
     plan = json.loads((trained / "plan.json").read_text(encoding="utf-8"))
@@ -208,7 +223,7 @@ def execute(run: Run, here: Experiment, args: argparse.Namespace) -> None:
         "options": run.options,
         "patch": plan["patch"],
         **training_facts(trained),
-        "machine": machine(),
+        "machine": machine(args.device),
         "cases": measured_cases(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["rows"]),
     }
     write_text(result, json.dumps(content) + "\n")
@@ -327,22 +342,52 @@ def natural(path: Path) -> list:
     return [(0, float(w), "") if w.replace(".", "").isdigit() else (1, 0.0, w) for w in path.name.split()]
 
 
+def compared(results_folder: Path) -> Iterator[tuple[str, dict[str, list[dict]]]]:
+    """Name and results by row of the experiments on right annotations that have supervised only and the default."""
+    for folder in sorted(results_folder.iterdir(), key=natural):
+        groups = {row: [r for r in results(folder) if r["row"] == row] for row in (SUPERVISED, BASE, FULL)}
+        if "corrupted" not in folder.name and groups[SUPERVISED] and groups[BASE]:
+            yield folder.name, groups
+
+
+def mean_dice(group: list[dict]) -> float:
+    """Mean over the seeds of the mean over the cases."""
+    return statistics.fmean(statistics.fmean(case_values(result, "dice").values()) for result in group)
+
+
 def curve(results_folder: Path) -> str:
     """Markdown: mean Dice of supervised only, the default and full supervision, by organ and budget."""
     rows = (SUPERVISED, BASE, FULL)
     lines = [f"| | {' | '.join(rows)} | gain with its interval |", "|---|" + "---|" * (len(rows) + 1)]
-    for folder in sorted(results_folder.iterdir(), key=natural):
-        groups = {row: [r for r in results(folder) if r["row"] == row] for row in rows}
-        if "corrupted" in folder.name or not groups[SUPERVISED] or not groups[BASE]:
-            continue
-        means = [
-            f"{statistics.fmean(statistics.fmean(case_values(r, 'dice').values()) for r in groups[row]):.4f}"
-            if groups[row]
-            else ""
-            for row in rows
-        ]
-        lines.append(f"| {folder.name} | {' | '.join(means)} | {paired(groups[BASE], groups[SUPERVISED])} |")
+    for name, groups in compared(results_folder):
+        means = [f"{mean_dice(groups[row]):.4f}" if groups[row] else "" for row in rows]
+        lines.append(f"| {name} | {' | '.join(means)} | {paired(groups[BASE], groups[SUPERVISED])} |")
     return "\n".join(lines)
+
+
+def draw_curve(results_folder: Path, file: Path) -> None:
+    """Dice against the budget: a panel per organ, supervised only and the default, every seed and their mean."""
+    from matplotlib import pyplot
+
+    organs: dict[str, list[tuple[float, dict[str, list[dict]]]]] = {}
+    for name, groups in compared(results_folder):
+        organ, _, budget = name.removesuffix(" units").rpartition(" ")
+        if name.endswith(" units"):
+            organs.setdefault(organ, []).append((float(budget), groups))
+    figure, panels = pyplot.subplots(1, len(organs), figsize=(3 * len(organs), 3), layout="constrained", squeeze=False)
+    for panel, (organ, found) in zip(panels[0], organs.items()):
+        budgets = [budget for budget, _ in found]
+        for row, colour in ((SUPERVISED, "tab:gray"), (BASE, "tab:green")):
+            panel.plot(budgets, [mean_dice(groups[row]) for _, groups in found], "-", color=colour, label=row)
+            for budget, groups in found:
+                panel.plot([budget] * len(groups[row]), [mean_dice([r]) for r in groups[row]], ".", color=colour)
+        panel.set(title=organ.removesuffix(" test").replace("_", " "), xscale="log", xlabel="units")
+        panel.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    panels[0][0].set_ylabel("Dice")
+    panels[0][0].legend(frameon=False)
+    figure.savefig(file, dpi=110)
 
 
 def show_tables(args: argparse.Namespace) -> None:
@@ -359,6 +404,8 @@ def show_tables(args: argparse.Namespace) -> None:
     print(text)
     if args.table:
         put_between_marks(args.table, MARK, text)
+    if args.figure:
+        draw_curve(args.results, args.figure)
 
 
 def main() -> None:
@@ -376,7 +423,9 @@ def main() -> None:
     parser.add_argument("--rows", nargs="+", help="only these rows, and all levers")
     parser.add_argument("--workers", type=int, default=2, help="runs at a time")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads per run")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; see above")
     parser.add_argument("--table", type=Path, help="document whose tables are replaced")
+    parser.add_argument("--figure", type=Path, help="picture of the curves that is replaced")
     args = parser.parse_args()
     if args.data is None and args.on != "sample":
         parser.error("--data is needed, unless it is --on sample")

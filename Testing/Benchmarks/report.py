@@ -43,8 +43,10 @@ def put_between_marks(file: Path, mark: str, content: str) -> None:
     file.write_text(f"{before}{mark}\n\n{content}\n\n{mark}{after}", encoding="utf-8")
 
 
-def machine() -> str:
-    """Processor and number of cores."""
+def machine(device: str = "cpu") -> str:
+    """Processor and number of cores, or the GPU."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
     name = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         models = [

@@ -7,6 +7,7 @@ import accuracy
 import numpy as np
 import pytest
 from metassl import Dataset, make_sample
+from PIL import Image
 
 
 def result(row, seed, dice, minutes=1.0, first=0):
@@ -102,7 +103,7 @@ def test_table_replaces_the_part_between_the_marks(tmp_path):
         (folder / f"cps-seed{seed}.json").write_text(json.dumps(result("cps", seed, (0.5, 0.5))))
     document = tmp_path / "table.md"
     document.write_text(f"before\n{accuracy.MARK}\nold\n{accuracy.MARK}\nafter\n")
-    arguments = argparse.Namespace(results=tmp_path / "results", table=document)
+    arguments = argparse.Namespace(results=tmp_path / "results", table=document, figure=None)
     accuracy.show_tables(arguments)
     accuracy.show_tables(arguments)
     text = document.read_text(encoding="utf-8")
@@ -120,6 +121,10 @@ def test_the_curve_has_a_line_per_organ_and_budget(tmp_path):
     lines = accuracy.curve(tmp_path).splitlines()
     assert lines[2] == "| liver test 20 units | 0.5000 | 0.5200 |  | +0.0200 ± 0.0000 |"
     assert lines[3] == "| liver test 100 units | 0.5000 | 0.6000 |  | +0.1000 ± 0.0000 |"
+    pytest.importorskip("matplotlib")
+    accuracy.draw_curve(tmp_path, tmp_path / "curve.png")
+    with Image.open(tmp_path / "curve.png") as picture:
+        assert len(np.unique(np.asarray(picture).reshape(-1, 4), axis=0)) > 10, "axes, two lines and points"
 
 
 def test_a_unit_is_a_supervised_step_of_two_crops_of_the_unlimited_patch(tmp_path):

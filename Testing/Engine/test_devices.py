@@ -65,6 +65,14 @@ def test_a_gpu_that_this_torch_cannot_use_is_passed_over_with_a_warning(monkeypa
     assert "grid_sampler_3d" in said[-1] and torch.__version__ in said[-1]
 
 
+def test_a_gpu_without_a_number_gets_that_of_the_current_one(monkeypatch):
+    """torch limits the memory of numbered GPUs only."""
+    pretend(monkeypatch, {"cuda:0": None, "cuda:1": None})
+    for name, value in {"is_available": True, "device_count": 2, "current_device": 1}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    assert choose_device("cuda") == torch.device("cuda:1")
+
+
 def test_a_gpu_that_was_asked_for_and_cannot_train_is_refused(monkeypatch):
     pretend(monkeypatch, {"cuda:0": RuntimeError("no kernel image is available")})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

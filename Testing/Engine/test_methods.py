@@ -11,10 +11,7 @@ from metassl.ssl.heterogeneous import HeterogeneousLoss
 from metassl.ssl.methods import METHODS, Streams, build_method
 from metassl.ssl.methods.cct import dropout, hide_active, noise
 from metassl.ssl.methods.fixmatch import FixMatch
-from metassl.ssl.methods.mean_teacher import moving_average
 from metassl.ssl.quadripartition import Branch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 
 @pytest.fixture
@@ -103,25 +100,19 @@ def test_inference_is_repeatable_and_has_two_predictions(name, tiny_plan):
     assert not torch.equal(*first)
 
 
-def test_average_has_its_closed_form_with_buffers():
-    torch.manual_seed(0)
-    network, first = (nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)) for _ in range(2))
-    average = AveragedModel(first, multi_avg_fn=moving_average(0.9), use_buffers=True)
-    average.n_averaged.fill_(1)
-    start = {n: v.clone() for n, v in average.module.state_dict().items()}
-    history = []
-    for _ in range(5):
+def test_the_teacher_is_the_moving_average_of_the_students(tiny_plan):
+    method = method_named("mean-teacher", tiny_plan, ema_decay=0.5)
+    expected = {name: value.clone() for name, value in method.network.state_dict().items()}
+    for step in range(20, 25):
         with torch.no_grad():
-            for value in network.state_dict().values():
-                value.add_(1) if not value.is_floating_point() else value.normal_()
-        history.append({n: v.clone() for n, v in network.state_dict().items()})
-        average.update_parameters(network)
-    for name, value in average.module.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            assert value == 5
-            continue
-        expected = 0.9**5 * start[name] + sum(0.1 * 0.9 ** (4 - n) * state[name] for n, state in enumerate(history))
-        assert torch.allclose(value, expected, atol=1e-6), name
+            for parameter in method.network.parameters():
+                parameter.normal_()
+        method.after_step(step)
+        students = method.network.state_dict()
+        expected = {name: 0.5 * value + 0.5 * students[name] for name, value in expected.items()}
+    for name, value in method.teacher.module.state_dict().items():
+        assert torch.allclose(value, expected[name], atol=1e-6), name
+    assert not list(method.network.buffers()), "the average is of parameters alone"
 
 
 @pytest.mark.parametrize(("step", "decay"), [(1, 1 / 11), (10, 0.5), (90, 0.9), (5000, 0.99)])

@@ -54,15 +54,46 @@ def test_a_result_says_on_how_many_hold_out_cases_the_predictions_agree_less(tra
     assert found[1]["mean"] in known  # image4 is of a hold-out case
 
 
-@pytest.mark.parametrize("damage", [[0.9, 1.5], "0.9", [None]])
-def test_a_damaged_agreement_is_refused_with_words(trained, tmp_path, capsys, damage):
-    shutil.copytree(trained / "run" / "model", tmp_path / "model")
-    file = tmp_path / "model" / "configs" / "metadata.json"
+def model_with(trained, folder, **facts):
+    """A copy of the trained model that says something else of itself."""
+    shutil.copytree(trained / "run" / "model", folder)
+    file = folder / "configs" / "metadata.json"
     metadata = read(file)
-    metadata["metassl"]["hold_out_agreement"] = damage
+    metadata["metassl"].update(facts)
     file.write_text(json.dumps(metadata), encoding="utf-8")
-    assert metassl("predict", tmp_path / "model", trained / "image3.nii.gz", "--out", tmp_path / "out") == 2
-    assert "hold_out_agreement" in capsys.readouterr().err
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("hold_out_agreement", [0.9, 1.5]),
+        ("hold_out_agreement", "0.9"),
+        ("hold_out_agreement", [None]),
+        ("confidence_temperature", 0),
+        ("confidence_temperature", "hot"),
+    ],
+)
+def test_damaged_facts_of_hold_out_cases_are_refused_with_words(trained, tmp_path, capsys, name, damage):
+    model = model_with(trained, tmp_path / "model", **{name: damage})
+    assert metassl("predict", model, trained / "image3.nii.gz", "--out", tmp_path / "out") == 2
+    assert name in capsys.readouterr().err
+
+
+def test_hold_out_cases_calibrate_the_confidence_of_results(trained, tmp_path):
+    fitted = read(trained / "run" / "model" / "configs" / "metadata.json")["metassl"]["confidence_temperature"]
+    assert fitted == 0.5, "a model whose mistakes are all unsure is as sure as it may become"
+    found = {}
+    for temperature in (None, 1.0, 2.0):
+        model = model_with(trained, tmp_path / f"model{temperature}", confidence_temperature=temperature)
+        out = tmp_path / f"out{temperature}"
+        assert metassl("predict", model, trained / "image3.nii.gz", "--out", out, "--exact-confidence") == 0
+        found[temperature] = voxels(out / "image3_confidence.nii.gz").astype(float)
+        assert np.array_equal(voxels(out / "image3_seg.nii.gz"), voxels(tmp_path / "outNone" / "image3_seg.nii.gz"))
+    assert np.array_equal(found[None], found[1.0])
+    some = (found[1.0] > 0.01) & (found[1.0] < 0.99)
+    logits = [np.log(c[some] / (1 - c[some])) for c in (found[1.0], found[2.0])]
+    assert some.any() and np.allclose(logits[0] / 2, logits[1], atol=1e-4)
 
 
 def test_a_result_names_places_inside_the_volume(trained, tmp_path):
@@ -132,6 +163,20 @@ def test_the_report_has_everything_and_needs_nothing_from_outside(trained, tmp_p
     assert re.search(r"<td>time</td><td>\d+ s|<td>time</td><td>\d+:\d\d min", text)
     assert text.count("data:image/png;base64,") == 3 and text.count("<svg") == 3
     assert "<script" not in text and not re.search(r"""(?:src|href)\s*=\s*["'](?!data:)|url\((?!data:)|@import""", text)
+
+
+def test_the_report_shows_what_more_labels_brought(trained, tmp_path):
+    for name in ("run", "fewer"):
+        shutil.copytree(trained / "run", tmp_path / name)
+    file = tmp_path / "fewer" / "model" / "configs" / "metadata.json"
+    metadata = read(file)
+    provenance = metadata["metassl"]["provenance"]
+    provenance["cases"]["labelled"], provenance["hold_out"]["mean_dice"] = ["case0"], 0.125
+    file.write_text(json.dumps(metadata), encoding="utf-8")
+    assert metassl("report", tmp_path / "run") == 0
+    text = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    section = text.split("<h2>Is it worth annotating more?</h2>")[1].split("<h2>")[0]
+    assert section.count("<svg") == 1 and "0.125" in section and "fewer" in section
 
 
 def test_the_report_of_a_run_without_hold_out_cases(tmp_path):

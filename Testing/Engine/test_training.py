@@ -21,7 +21,7 @@ from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.errors import DiskError, InputError, Stopped
 from metassl.events import Reporter, read_events
 from metassl.inference.model import load_model
-from metassl.job import Job
+from metassl.job import BUDGETS, Job
 from metassl.planning.plan import Plan
 from metassl.ssl.methods import METHODS
 from metassl.training.checkpoint import load_checkpoint, save_checkpoint
@@ -30,6 +30,7 @@ from metassl.training.run_folder import RunFolder
 from metassl.training.train import train
 from metassl.training.trainer import Trainer
 from tiny_trainer import make_trainer
+from volumes import balls
 
 FAST = ("--threads", "1", "--patch", "16", "16", "16", "--device", "cpu")
 
@@ -407,6 +408,18 @@ def test_resuming_with_another_method_is_refused(dataset, tmp_path, capsys):
     started_run(dataset, tmp_path / "run")
     said = refusal(capsys, "train", "--resume", tmp_path / "run", "--method", "cps")
     assert "--method cannot be changed" in said
+
+
+@pytest.mark.parametrize("first", [{"iterations": 2}, {"megavoxels": 0.02}, {"minutes": 9.0}])
+@pytest.mark.parametrize("more", [{"iterations": 5}, {"megavoxels": 0.05}, {"minutes": 7.0}])
+def test_a_resumed_run_takes_a_budget_of_any_kind(tmp_path, monkeypatch, first, more):
+    run = RunFolder(tmp_path / "run")
+    run.create(Job(**first), balls(tmp_path))
+    monkeypatch.setattr("metassl.training.train.train", lambda run, *rest: {"stopped": True, "model": None})
+    ((name, value),) = more.items()
+    assert main(["train", "--resume", str(run.path), f"--{name}", str(value)]) == 130
+    job, _ = run.load()
+    assert {n: getattr(job, n) for n in BUDGETS if getattr(job, n) is not None} == more
 
 
 def test_ssl_without_unlabelled_cases_says_what_to_do(dataset, tmp_path, capsys):

@@ -155,7 +155,7 @@ MUTANTS = (
     Mutant(
         "the teacher never learns",
         "metassl/ssl/methods/mean_teacher.py",
-        "self.teacher.update_parameters(self.network)",
+        "average([*self.teacher.module.parameters()], [*self.network.parameters()], self.teacher.n_averaged)",
         "pass",
         METHODS,
     ),
@@ -183,15 +183,15 @@ MUTANTS = (
     Mutant(
         "the average forgets instead of remembering",
         "metassl/ssl/methods/mean_teacher.py",
-        "get_ema_multi_avg_fn(decay)",
-        "get_ema_multi_avg_fn(1 - decay)",
+        "get_ema_multi_avg_fn(min(",
+        "get_ema_multi_avg_fn(1 - min(",
         METHODS,
     ),
     Mutant(
-        "the teacher keeps its first buffers",
+        "the optimiser moves the teacher too",
         "metassl/ssl/methods/mean_teacher.py",
-        "AveragedModel(self.network, use_buffers=True)",
-        "AveragedModel(self.network, use_buffers=False)",
+        "AveragedModel(self.network).requires_grad_(False)",
+        "AveragedModel(self.network)",
         METHODS,
     ),
     Mutant(

@@ -10,10 +10,11 @@ from pathlib import Path
 from ..data.dataset import Dataset
 from ..errors import DiskError, InputError, OutOfMemoryError, Stopped
 from ..events import Reporter
+from ..job import BUDGETS
 from .command import add_command, watch
 from .options import add_settings, job_given, settings_given
 
-RESUMABLE = {"minutes", "iterations", "device", "threads"}
+RESUMABLE = {*BUDGETS, "device", "threads"}
 """Settings that a resumed run may change."""
 
 
@@ -62,27 +63,27 @@ def _train_as(first: bool, args: argparse.Namespace, reporter: Reporter, should_
 
         summary = train(run, reporter, should_stop)
         if first and summary["model"] and not summary["stopped"]:
-            _compare_agreement(run, reporter, should_stop)
+            _keep_hold_out_facts(run, reporter, should_stop)
     reporter.event("done", **summary)
     return Stopped.exit_code if summary["stopped"] else 0
 
 
-def _compare_agreement(run, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
-    """Let the model know how well its predictions agree on the hold-out cases; it is of use without that, too."""
+def _keep_hold_out_facts(run, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
+    """Let the model know how far its predictions agree, and how sure they may be; it is of use without that, too."""
     from ..devices import choose_device
     from ..inference.model import load_model
-    from ..review.agreement import keep_agreement
+    from ..review.agreement import keep_hold_out_facts
 
     job, dataset = run.load()
     if not dataset.with_role("hold-out"):
         return
     try:
         model = load_model(run.model, choose_device(job.device))
-        keep_agreement(run.model, model, dataset, watch(reporter, "comparing", should_stop))
+        keep_hold_out_facts(run.model, model, dataset, watch(reporter, "comparing", should_stop))
     except Stopped:
         return
     except (OutOfMemoryError, DiskError) as error:
-        reporter.warning(f"The agreement on the hold-out cases is not kept: {error}")
+        reporter.warning(f"Agreement and confidence of the hold-out cases are not kept: {error}")
 
 
 def _new_run(args: argparse.Namespace) -> tuple:
@@ -109,8 +110,8 @@ def _resume_run(run, args: argparse.Namespace) -> None:
     if other := sorted(set(settings) - RESUMABLE):
         raise InputError(
             f"A resumed run keeps its settings; --{other[0].replace('_', '-')} cannot be changed.",
-            "Only --minutes or --iterations, --device and --threads may be given with --resume.",
+            "Only a budget, --device and --threads may be given with --resume.",
         )
     if settings:
-        no_budget = {"minutes": None, "iterations": None} if {"minutes", "iterations"} & set(settings) else {}
+        no_budget = dict.fromkeys(BUDGETS) if set(BUDGETS) & set(settings) else {}
         replace(job, **{**no_budget, **settings}).save(run.job_file)

@@ -14,6 +14,7 @@ def decide_voxels(
     label_from: str = "reference",
     thresholds: Tensor | None = None,
     confidence: bool = False,
+    temperature: float = 1.0,
 ) -> dict[str, Tensor]:
     """What is said of every voxel, decided one class after the other.
 
@@ -23,6 +24,7 @@ def decide_voxels(
         label_from: see ``Method``.
         thresholds: (classes,); None: no regions.
         confidence: whether to give it.
+        temperature: of the confidence; above 1 it becomes less certain. Label and regions do not change with it.
 
     Returns:
         On the CPU, (k, j, i): "label" uint8 class indices; "confidence" float32 in 0-1, when wanted; when there are
@@ -42,8 +44,13 @@ def decide_voxels(
         found["other"] = torch.where(label == other, seen[0], other).cpu()
     found["label"] = label.cpu()
     if confidence:
-        found["confidence"] = certainty.cpu()
+        found["confidence"] = tempered(certainty, temperature).cpu()
     return found
+
+
+def tempered(confidence: Tensor, temperature: float) -> Tensor:
+    """sigmoid(logit(c) / T) of every confidence c in 0-1; not a number stays that."""
+    return confidence if temperature == 1 else torch.sigmoid(torch.logit(confidence) / temperature)
 
 
 def _highest(classes: Iterable[Sequence[Tensor]]) -> list[tuple[Tensor, Tensor]]:

@@ -56,6 +56,7 @@ class Model:
         fingerprint: of the data that it learnt from; None in older models.
         hold_out_agreement: of each of its hold-out cases, mean Dice (0-1) between the two predictions; see
             ``review.agreement``.
+        temperature: by which confidence is calibrated, see ``review.calibration``; 1 where no hold-out case told it.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Model:
     metadata: dict[str, Any]
     fingerprint: Fingerprint | None = None
     hold_out_agreement: tuple[float, ...] = ()
+    temperature: float = 1.0
 
     @property
     def one_part(self) -> tuple[int, ...]:
@@ -216,6 +218,7 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
     channels = fields.take("channels", items, text)
     fingerprint = fields.optional("fingerprint", Fingerprint.from_dict)
     agreement = fields.optional("hold_out_agreement", items, number, 0, 1) or ()
+    temperature = fields.optional("confidence_temperature", number, 0.1, 10) or 1.0
     mirror_axes = fields.take("mirror_axes", items, text, tuple(MIRROR_AXES))
     precision = fields.take("precision", text, PRECISIONS)
     counts = (plan.network.in_channels, plan.network.out_channels, plan.network.out_channels)
@@ -243,4 +246,4 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
     move_to_device(method, torch.device(device)).eval()
     name = visible(str(metadata.get("name", folder.name)))[:200]
     parts = (name, method, plan, precision, mirror_axes, classes, channels, thresholds, metadata, fingerprint)
-    return Model(*parts, agreement)
+    return Model(*parts, agreement, temperature)

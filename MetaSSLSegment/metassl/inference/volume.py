@@ -63,7 +63,8 @@ def predict_volume(
 ) -> VolumePrediction:
     """Segment one case.
 
-    The label is that of the reference prediction or of the mean of both, as the method says; so is the confidence.
+    The label is that of the reference prediction or of the mean of both, as the method says; so is the confidence,
+    which hold-out cases have calibrated where the training had some.
     Regions are seen from the reference. Without regions only the networks that the label needs are asked.
 
     Voxels are decided on the input's grid as soon as all windows over them are done, slab by slab and class by class;
@@ -86,7 +87,13 @@ def predict_volume(
         OutOfMemoryError: not even the CPU has enough memory.
     """
     thresholds = model.thresholds if regions else None
-    decide = partial(decide_voxels, label_from=model.method.label_from, thresholds=thresholds, confidence=confidence)
+    decide = partial(
+        decide_voxels,
+        label_from=model.method.label_from,
+        thresholds=thresholds,
+        confidence=confidence,
+        temperature=model.temperature,
+    )
     axes = [MIRROR_AXES[name] for name in model.mirror_axes] if mirror else []
     with enough_memory("Not enough memory to segment this volume."):
         array, grid = to_grid(images, model.plan)

@@ -1,4 +1,4 @@
-"""How far the two predictions of a case agree, and on how many hold-out cases they agree less.
+"""How far the two predictions of a case agree, and what the hold-out cases tell of that and of the confidence.
 
 Agreement orders cases; it is no estimate of their Dice, see docs/benchmarks.md.
 """
@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..data.dataset import Dataset, SegmentClass
+from ..data.dataset import IGNORE, Dataset, SegmentClass
+from ..data.labels import read_label
+from ..errors import InputError
 from ..files import read_json, write_json
 from ..inference.model import METADATA, Model
 from ..inference.volume import VolumePrediction
-from .cases import UNWATCHED, Watch, predict_cases
+from .calibration import Reliability
+from .cases import UNWATCHED, Watch, class_indices, leave_out, predict_cases
 
 VALUES = 256
 
@@ -58,22 +61,31 @@ def agreement_of(model: Model, prediction: VolumePrediction) -> dict[str, Any]:
     }
 
 
-def keep_agreement(folder: Path | str, model: Model, dataset: Dataset, watch: Watch = UNWATCHED) -> None:
-    """Measure the mean agreement on the hold-out cases, and keep it in the model folder.
+def keep_hold_out_facts(folder: Path | str, model: Model, dataset: Dataset, watch: Watch = UNWATCHED) -> None:
+    """Measure agreement and reliability of the confidence on the hold-out cases, and keep them in the model folder.
 
     Args:
         folder: the model folder.
-        model: loaded from it.
+        model: loaded from it, still without a temperature.
         dataset: that it was trained on.
         watch: follows.
 
     Raises:
         Stopped, OutOfMemoryError, DiskError: as they say.
     """
-    found = predict_cases(model, dataset.with_role("hold-out"), watch, [])
-    means = [_mean(class_agreement(prediction, model.classes)) for _, _, prediction in found]
+    means, reliability, failed = [], Reliability(), []
+    for case, images, prediction in predict_cases(model, dataset.with_role("hold-out"), watch, failed):
+        means.append(_mean(class_agreement(prediction, model.classes)))
+        try:
+            annotated = read_label(case.label, dataset, images[0])
+        except InputError as error:
+            leave_out(case, error, watch, failed)
+            continue
+        predicted = class_indices(prediction.labelmap, model, dataset)
+        reliability.add(sitk.GetArrayViewFromImage(prediction.confidence), predicted, annotated, IGNORE)
     metadata = read_json(Path(folder) / METADATA)
     metadata["metassl"]["hold_out_agreement"] = sorted(mean for mean in means if mean is not None)
+    metadata["metassl"]["confidence_temperature"] = reliability.temperature()
     write_json(Path(folder) / METADATA, metadata)
 
 

@@ -22,6 +22,7 @@ from .audit import NOTE, Audit, audit_cases
 from .cases import UNWATCHED, Watch, class_indices
 from .charts import line_chart
 from .document import details, document, figure, paragraph, picture, swatches, table
+from .learning_curve import learning_curve
 from .pictures import case_picture
 from .places import Place, places_of_prediction
 
@@ -63,6 +64,7 @@ def write_report(
         ("Data", _data(dataset)),
         ("Training", _training(model, job)),
         ("Curves", _curves(events)),
+        ("Is it worth annotating more?", _learning_curve(learning_curve(run))),
         ("Cases", _cases(rows, left)),
         ("Worst cases", "".join(shown)),
         ("Annotations to look at", _doubts(rows, events["annotations"])),
@@ -129,6 +131,20 @@ def _curves(events: dict[str, list[dict]]) -> str:
         figure("Regions of the unlabelled crops", line_chart(shares, "step", (0, 1), colours)),
     )
     return f'<div class="row">{"".join(charts)}</div>' if any(charts) else ""
+
+
+def _learning_curve(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    points = found["points"]
+    line = {"mean Dice of the hold-out cases": [(p["labelled"], p["mean_dice"]) for p in points]}
+    note = (
+        "Complete trainings beside this one with the same classes, method and hold-out cases "
+        f"({len(found['hold_out'])}). A longer training is better too: compare those that took about as long."
+    )
+    header = ("training", "labelled cases", "mean Dice", "gain per label", "time")
+    rows = [(p["run"], p["labelled"], p["mean_dice"], p["gain_per_label"], duration(p["seconds"])) for p in points]
+    return line_chart(line, "labelled cases") + table(header, rows) + paragraph(note, "note")
 
 
 def _cases(rows: list[Row], left: str) -> str:

@@ -1,7 +1,5 @@
 """Mean Teacher (Tarvainen and Valpola, NeurIPS 2017): the teacher is the moving average of the student."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -19,7 +17,7 @@ class MeanTeacher(Method):
 
     def __init__(self, plan: NetworkPlan, ema_decay: float = 0.99):
         super().__init__(plan, ema_decay)
-        self.teacher = AveragedModel(self.network, use_buffers=True).requires_grad_(False)
+        self.teacher = AveragedModel(self.network).requires_grad_(False)
 
     def forward(self, streams: Streams) -> Predictions:
         supervised = self.network(streams.strong)
@@ -37,33 +35,12 @@ class MeanTeacher(Method):
     def after_step(self, iteration: int) -> None:
         # remember a tenth of the steps so far until that is longer than the memory of the decay: in a short run a fixed
         # decay leaves the teacher behind the student
-        self.teacher.multi_avg_fn = moving_average(min(self.ema_decay, 1 - 10 / (iteration + 10)))
-        self.teacher.n_averaged.fill_(iteration)  # at 0, its initial value, the student would be copied
-        self.teacher.update_parameters(self.network)
+        average = get_ema_multi_avg_fn(min(self.ema_decay, 1 - 10 / (iteration + 10)))
+        # not update_parameters: it reads its counter and sends it to the device, and a GPU would be waited for
+        average([*self.teacher.module.parameters()], [*self.network.parameters()], self.teacher.n_averaged)
 
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         return self.network(images), self.teacher(images)
 
     def label_logits(self, images: Tensor) -> tuple[Tensor, ...]:
         return (self.teacher(images),)
-
-    def _apply(self, *arguments, **options):
-        """Move to a device, but not the counter: torch reads it at every step, which would wait for a GPU."""
-        counter = self.teacher.n_averaged
-        super()._apply(*arguments, **options)
-        self.teacher.n_averaged = counter
-        return self
-
-
-def moving_average(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
-    """How ``AveragedModel`` updates: average <- decay average + (1 - decay) current; counters are copied."""
-    update_floats = get_ema_multi_avg_fn(decay)
-
-    def update(average: list[Tensor], current: list[Tensor], steps: Tensor) -> None:
-        if average[0].is_floating_point():
-            update_floats(average, current, steps)
-        else:
-            for mine, theirs in zip(average, current):
-                mine.copy_(theirs)
-
-    return update
