@@ -435,6 +435,19 @@ def test_a_node_that_is_deleted_is_no_case_of_a_later_node(cases):
     assert cases.nodesOf(row)[0] is None and cases.nodesOf(row)[1] is not None
 
 
+def test_every_case_keeps_its_own_nodes_when_others_come_and_go(cases):
+    volumes = [volumeNode(name=name) for name in "abcd"]
+    drawn = segmentationNode(volumes[2], **masks(0))
+    cases.addNodes(volumes[0])
+    cases.addNodes(volumes[1])
+    cases.addNodes(volumes[2], drawn)
+    cases.remove(["a"])
+    cases.addNodes(volumes[3])
+    assert [cases.nodesOf(row) for row in cases.rows] == [(volumes[1], None), (volumes[2], drawn), (volumes[3], None)]
+    cases.remove(["c", "d"])
+    assert cases.nodesOf(cases.addNodes(volumes[3])) == (volumes[3], None), "no segmentation of a case that has gone"
+
+
 def test_an_export_that_breaks_in_an_unforeseen_way_is_told(cases, tmp_path):
     """Called by a timer, it would otherwise leave the panel waiting for ever."""
 
