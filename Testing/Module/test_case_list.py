@@ -495,6 +495,15 @@ def test_cases_that_are_ignored_are_not_written(cases, tmp_path):
     assert len(list((tmp_path / "run").rglob("*.nrrd"))) == 2
 
 
+def test_segments_of_unlabelled_cases_are_not_written(cases, tmp_path):
+    for name in ("one", "two"):
+        volume = volumeNode(name=name)
+        cases.addNodes(volume, segmentationNode(volume, **masks(0)))
+    cases.setRole(["two"], "unlabelled")
+    assert [case.label is None for case in exported(cases, tmp_path / "run").cases] == [False, True]
+    assert sorted(path.stem for path in (tmp_path / "run").rglob("*.nrrd")) == ["one", "one", "two"]
+
+
 def test_an_export_that_fails_leaves_nothing(cases, tmp_path):
     volume = volumeNode(name="one")
     cases.addNodes(volume, segmentationNode(volume, **masks(0)))
