@@ -369,6 +369,6 @@ MUTANTS = (
         "metassl/review/audit.py",
         "(predicted != annotated) & (annotated != IGNORE)",
         "(predicted != annotated)",
-        "Engine/test_review_commands.py",
+        "Engine/test_review.py",
     ),
 )
