@@ -5,7 +5,7 @@ from mutant import Mutant
 MUTANTS = (
     Mutant(
         "volumes are written in Slicer's directions",
-        "MetaSSLSegmentLib/Scene/CaseExporter.py",
+        "MetaSSLSegmentLib/Scene/Grid.py",
         "np.diag([-1.0, -1.0, 1.0])",
         "np.diag([1.0, 1.0, 1.0])",
         "Module/test_exchange.py",
@@ -48,15 +48,15 @@ MUTANTS = (
     Mutant(
         "a case takes the label of the case before",
         "MetaSSLSegmentLib/Scene/CaseList.py",
-        "image, label = exported[row.id]",
-        "image, label = exported[row.id][0], [*exported.values()][-1][1]",
+        "images, label = exported[row.id]",
+        "images, label = exported[row.id][0], [*exported.values()][-1][1]",
         "Module/test_case_list.py",
     ),
     Mutant(
         "a case takes the segmentation of the first",
         "MetaSSLSegmentLib/Scene/CaseList.py",
-        'GetNodeReference(f"caseSegmentation{row.nodes}")',
-        'GetNodeReference("caseSegmentation1")',
+        'self._referenced(f"caseSegmentation{row.nodes}",',
+        'self._referenced("caseSegmentation1",',
         "Module/test_case_list.py",
     ),
     Mutant(
@@ -103,16 +103,16 @@ MUTANTS = (
     ),
     Mutant(
         "a cancelled export goes on",
-        "MetaSSLSegmentLib/Scene/DatasetExport.py",
-        "        self._pieces.cancel()\n        self._discard()",
-        "        self._discard()",
+        "MetaSSLSegmentLib/Scene/Pieces.py",
+        "        self.work.close()\n",
+        "",
         "Module/test_case_list.py",
     ),
     Mutant(
         "a cancelled export leaves its files",
         "MetaSSLSegmentLib/Scene/DatasetExport.py",
-        "        self._pieces.cancel()\n        self._discard()",
-        "        self._pieces.cancel()",
+        'shutil.rmtree(folder / "cases" if existed else folder, ignore_errors=True)',
+        "pass",
         "Module/test_case_list.py",
     ),
     Mutant(

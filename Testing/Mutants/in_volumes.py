@@ -289,14 +289,14 @@ MUTANTS = (
     ),
     Mutant(
         "undefined distances count as none",
-        "metassl/evaluation/metrics.py",
-        "hd95 = assd = None if any(sizes) else 0.0",
-        "hd95 = assd = 0.0",
+        "metassl/data/distances.py",
+        "return None if any(found) else 0.0",
+        "return 0.0",
         "Engine/test_evaluation.py",
     ),
     Mutant(
         "surface distance in one direction",
-        "metassl/evaluation/metrics.py",
+        "metassl/data/distances.py",
         "symmetric=True",
         "symmetric=False",
         "Engine/test_evaluation.py",
