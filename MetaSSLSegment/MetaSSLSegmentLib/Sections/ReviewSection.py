@@ -160,10 +160,10 @@ class ReviewSection(Section):
 
     def _rowOf(self, volume):
         """The row of a volume; a new one when it is in the table not yet."""
-        row = rowOf(self.cases, volume)
-        if row is None and volume.GetAttribute(FILES) is not None:
+        row, files = rowOf(self.cases, volume), filesOf(volume)
+        if row is None and files and volume.GetAttribute(FILES) is not None:
             channels = cardOf(self.ui.modelBox.currentData or "").channels
-            return addFiles(self.cases, volume.GetName(), filesOf(volume), channels)
+            return addFiles(self.cases, volume.GetName(), files, channels)
         return row or self.cases.addNodes(volume)
 
     def _annotate(self, row, segmentationNode, volumeNode, label=None):
@@ -173,7 +173,10 @@ class ReviewSection(Section):
 
     @staticmethod
     def _told(row):
-        text = _("{case} is a labelled case now.").format(case=row.id)
+        text = _("{case} is a labelled case now.")
+        if row.role == "hold-out":
+            text = _("{case} has got another annotation. It stays a hold-out case.")
+        text = text.format(case=row.id)
         return text if row.label is None else text + " " + _("Its label is {file}").format(file=row.label)
 
     def cleanup(self):
