@@ -163,3 +163,37 @@ def test_a_label_that_is_being_written_reaches_its_case_whatever_happens_to_the_
         assert user.cases.rows[0].label and user.columns("folderTable", 1)[2] == "used as label"
     else:
         assert user.columns("folderTable", 1)[2] == "accepted" and "list of cases" in user.ui.folderStatus.text
+
+
+def test_a_volume_that_is_a_case_of_the_scene_is_no_second_case(user, folder, tmp_path):  # noqa: F811
+    volume = slicer.util.loadVolume(str(tmp_path / "images" / "b.nrrd"))
+    row = user.cases.addNodes(volume)
+    decide(user, b="acceptButton")
+    press(user, "useAcceptedButton")
+    assert "b is in the table as a volume of the scene" in user.ui.folderStatus.text
+    for number in (0, 1):
+        user.ui.folderTable.cellDoubleClicked.emit(number, 0)
+        user.waitUntilIdle(30)
+    assert [node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if node.GetName() == "b"] == [
+        volume
+    ]
+    user.ui.folderTable.cellDoubleClicked.emit(0, 0)
+    user.waitUntilIdle(30)
+    press(user, "useAsLabelButton")
+    assert user.cases.rows == [row] and row.role == "labelled" and user.columns("folderTable", 1)[0] == "used as label"
+    decide(user, b="acceptButton")
+    press(user, "useAcceptedButton")
+    assert "b has an annotation and keeps it" in user.ui.folderStatus.text
+
+
+def test_another_result_that_is_chosen_is_what_use_as_label_takes(user, folder):  # noqa: F811
+    """Not a drawing of another case that was begun before, and may be unfinished."""
+    volume, _segmentation = showFirst(user)
+    user.widget.loop.review.drawing = None
+    user.cases.classes.append({"name": "nucleus", "value": 3, "colour": [1, 2, 3], "terminology": None, "segments": []})
+    user.widget.loop.review.draw(volume)
+    assert "drawn" in user.ui.agreementText.text
+    press(user, "nextResultButton")
+    assert "drawn" not in user.ui.agreementText.text
+    press(user, "useAsLabelButton")
+    assert [row.id for row in user.cases.rows] == ["c"]

@@ -3,7 +3,7 @@ from slicer.i18n import tr as _
 
 from .CaseExporter import ExportError
 from .CaseFiles import rowWith
-from .CaseLabels import addFiles, giveLabel
+from .CaseLabels import addFiles, giveLabel, hasAnnotation
 from .FolderResults import coloured
 from .LabelFiles import copyPrediction, newLabelPath
 from .ResultFolder import caseOf
@@ -36,8 +36,12 @@ def acceptedPieces(cases, folder, accepted, described, channels, runsFolder, lab
             leftOut.append(_("{case} was segmented again since: look at it once more.").format(case=case.name))
             continue
         row = rowWith(cases, case.images)
-        if row is not None and row.label is not None:
+        if row is not None and hasAnnotation(cases, row):
             leftOut.append(_("{case} has an annotation and keeps it.").format(case=row.id))
+            continue
+        if row is not None and row.nodes is not None:
+            text = _("{case} is in the table as a volume of the scene: show its result, then press Use as label.")
+            leftOut.append(text.format(case=row.id))
             continue
         classes = [c for c in coloured(case.classes, described) if c["name"] not in cases.segmentValues()]
         path = newLabelPath(runsFolder, case.name if row is None else row.id)

@@ -76,8 +76,15 @@ def rowOf(cases, volume):
 
 
 def rowWith(cases, images):
-    """The row of a CaseList with these files, or None."""
-    return next((row for row in cases.rows if row.images and areSame(row.images, images)), None)
+    """The row of a CaseList with these files, or whose volumes in the scene still lie where these do; or None."""
+    return next((row for row in cases.rows if images and areSame(_filesOfRow(cases, row), images)), None)
+
+
+def _filesOfRow(cases, row):
+    if row.nodes is None:
+        return row.images
+    volumes = [node for node in cases.volumesOf(row) if node is not None and node.GetParentTransformNode() is None]
+    return [file for volume in volumes for file in filesOf(volume)]
 
 
 def areSame(paths, others):

@@ -73,6 +73,11 @@ def giveLabel(cases, row, label, values):
     cases.save()
 
 
+def hasAnnotation(cases, row):
+    """Whether a case of a CaseList has a label file, or a segmentation in the scene."""
+    return row.label is not None or (row.nodes is not None and cases.nodesOf(row)[1] is not None)
+
+
 def setAgreements(cases, agreements):
     """Remember how far a model's two predictions agree.
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from metassl import ROLES, Case, Dataset, InputError, SegmentClass, unique_names
 from slicer.i18n import tr as _
 
-from .CaseLabels import annotate
+from .CaseLabels import annotate, hasAnnotation
 from .CaseNodes import segmentsOf
 from .CaseRow import SEVERITIES, CaseRow, SavedCases, readCases
 from .Channels import inWords, requireOneGrid, volumeRoles
@@ -141,8 +141,7 @@ class CaseList:
         for row in self.rows:
             if row.id not in ids:
                 continue
-            labelled = row.label is not None or (row.nodes is not None and self.nodesOf(row)[1] is not None)
-            if role in ("labelled", "hold-out") and not labelled:
+            if role in ("labelled", "hold-out") and not hasAnnotation(self, row):
                 without.append(row.id)
                 continue
             row.role, row.severity, row.status = role, "", ""

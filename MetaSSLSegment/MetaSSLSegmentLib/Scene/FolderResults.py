@@ -5,7 +5,7 @@ from pathlib import Path
 
 import slicer
 
-from .CaseFiles import loadCase, rowOf
+from .CaseFiles import loadCase
 from .CaseNodes import voxelsOf
 from .Correction import correctionOf
 from .Result import VOLUME, isInScene, removeNode, resultsInScene
@@ -76,10 +76,9 @@ def removeLoaded(cases):
     needed = {node.GetNodeReferenceID(VOLUME) for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode")}
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     needed |= {node.GetNodeReferenceID(role) for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")}
+    ofScene = [volume for row in cases.rows if row.nodes is not None for volume in cases.volumesOf(row)]
     for volume in filter(isInScene, volumes):
-        row = rowOf(cases, volume)
-        ofScene = row is not None and row.nodes is not None
-        if volume.GetAttribute(SOURCE) and volume.GetID() not in needed and not ofScene:
+        if volume.GetAttribute(SOURCE) and volume.GetID() not in needed and volume not in ofScene:
             removeNode(volume)
 
 

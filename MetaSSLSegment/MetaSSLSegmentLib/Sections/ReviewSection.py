@@ -34,7 +34,8 @@ class ReviewSection(Section):
         self.whyNotImprove = lambda: ""
         """Says why it cannot be improved now; "" when it can."""
         self.drawing = None
-        """A segmentation that is drawn from nothing, without a result to correct."""
+        """A segmentation that is drawn from nothing, without a result to correct; until another result is chosen."""
+        self._shown = None
         self.placeList = PlaceList(ui.placeTable, self._onLooked)
         self.bar = CorrectionBar(self.placeList.next)
         self._shortcut = shortcutOn(ui.reviewSection, self.placeList.next)
@@ -50,7 +51,7 @@ class ReviewSection(Section):
 
     def forgetScene(self):
         super().forgetScene()
-        self.drawing = None
+        self.drawing = self._shown = None
         self.bar.close()
 
     def nodesChanged(self):
@@ -61,6 +62,9 @@ class ReviewSection(Section):
     def showResult(self):
         """Show what is known of the chosen result."""
         result = self.chosen()
+        before, self._shown = self._shown, None if result is None else result.first
+        if self._shown is not None and self._shown is not before:
+            self.drawing = None
         self.placeList.show(*(([], ()) if result is None else (result.places(), result.looked())))
         text = "" if result is None else _inWords(result.findings())
         if isInScene(self.drawing):
