@@ -197,3 +197,12 @@ def test_another_result_that_is_chosen_is_what_use_as_label_takes(user, folder):
     assert "drawn" not in user.ui.agreementText.text
     press(user, "useAsLabelButton")
     assert [row.id for row in user.cases.rows] == ["c"]
+
+
+def test_what_is_selected_is_the_same_case_when_the_folder_has_changed(user, folder, tmp_path):  # noqa: F811
+    user.ui.folderTable.selectRow(0)
+    writeCase(tmp_path / "images", folder, "b", 0.95)
+    user.widget.loop.folder.refresh()
+    assert user.columns("folderTable", 0) == ["c", "a", "b"]
+    user.click("rejectButton")
+    assert user.columns("folderTable", 1) == ["", "", "rejected"]

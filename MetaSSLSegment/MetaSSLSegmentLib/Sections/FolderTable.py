@@ -54,6 +54,7 @@ class FolderTable(Section):
 
     def refresh(self):
         """List what lies in the output folder now."""
+        selected = None if self._row() is None else self.listed[self._row()].name
         self._folder = str(self.ui.outputFolderPath.currentPath or "")
         self.listed = casesIn(self._folder) if self._folder else []
         self._decisions = Decisions(self._folder, self.listed)
@@ -62,6 +63,10 @@ class FolderTable(Section):
         text = text.format(count=ignored, file=self._decisions.path) if ignored else ""
         say(self.status, text, wrong=bool(ignored))
         self._fill()
+        self.ui.folderTable.clearSelection()
+        for row, case in enumerate(self.listed):
+            if case.name == selected:
+                self.ui.folderTable.selectRow(row)
 
     def _fill(self):
         table = self.ui.folderTable
