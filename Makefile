@@ -1,5 +1,7 @@
 # make demo    the main job on sample data: train, segment, evaluate (DATA=folder for real data)
 # make test    lint and all tests but the slow ones (make test-slow: only those; make test-all: both)
+# make test-lowest    the engine's tests with the lowest versions that pyproject.toml promises; LOWEST_TORCH=... names another
+#                     torch where the lowest cannot be had
 # make package SLICER_VERSION=5.12    the archive for "Install from file" in the Extensions Manager of that Slicer
 # make screenshots    the pictures of the README, taken from the module's panel with the sample
 # make bench    speed of the loss, training, inference and start-up; rewrites the tables of docs/benchmarks.md
@@ -11,6 +13,8 @@
 
 PYTHON ?= python3
 PIP_FLAGS ?=
+WORKERS ?= 2
+LOWEST_TORCH ?=
 DATA ?=
 SLICER_VERSION ?=
 MACOS_REVISION ?=
@@ -19,18 +23,30 @@ INSTALLED := .venv/.installed
 INSTALLED_MODULE := .venv/.installed-module
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint constraints.txt
 
-.PHONY: demo test test-slow test-all lint bench accuracy mutants package screenshots clean
+# several processes share the cores: one thread in each, and none spins while others wait
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+.PHONY: demo test test-slow test-all test-lowest lint bench accuracy mutants package screenshots clean
 
 demo: $(INSTALLED)
 	$(BIN)/python Testing/Demo/demo.py --out demo $(if $(DATA),--data "$(DATA)")
 
 test: lint $(INSTALLED_MODULE)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
-test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow
+test-slow: $(INSTALLED_MODULE)
+	$(PYTEST) -m slow
 
 test-all: test test-slow
+
+test-lowest: BIN := build/lowest/bin
+test-lowest:
+	$(PYTHON) -m venv build/lowest
+	sed -n '/^dependencies/,/^]/ s/.*"\(.*\)>=\(.*\)".*/\1==\2/p' pyproject.toml > build/lowest/versions.txt
+	$(if $(LOWEST_TORCH),sed -i.all 's/^torch==.*/torch==$(LOWEST_TORCH)/' build/lowest/versions.txt)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint build/lowest/versions.txt '.[test]'
+	$(BIN)/python -m pip uninstall --quiet --yes metassl
+	PYTHONPATH=$(CURDIR)/MetaSSLSegment $(PYTEST) -m "not slow" Testing/Engine
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -367,7 +367,10 @@ def curve(results_folder: Path) -> str:
 
 def draw_curve(results_folder: Path, file: Path) -> None:
     """Dice against the budget: a panel per organ, supervised only and the default, every seed and their mean."""
+    import matplotlib
     from matplotlib import pyplot
+
+    matplotlib.use("Agg")  # into a file, whatever else runs in this process
 
     organs: dict[str, list[tuple[float, dict[str, list[dict]]]]] = {}
     for name, groups in compared(results_folder):

@@ -73,6 +73,17 @@ def test_matrix_keeps_right_angles_in_millimetres():
     assert np.allclose(left @ left.T, np.eye(3))
 
 
+def test_every_crop_has_noise_of_its_own():
+    """Of crops of one intensity only the noise of the strong view is left; patterns of two have nothing in common."""
+    images, labels = torch.ones(24, 1, 16, 16, 16), torch.zeros(24, 16, 16, 16, dtype=torch.uint8)
+    _, strong, _ = Augmentation((8, 8, 8), (1, 1, 1))(images, labels, seeds=range(24))
+    noise = strong.flatten(1) - strong.flatten(1).mean(1, keepdim=True)
+    noisy = noise[noise.std(1) > 0.02]
+    assert len(noisy) > 5
+    likeness = torch.corrcoef(noisy) - torch.eye(len(noisy))
+    assert likeness.abs().max() < 0.3
+
+
 def test_mirroring_only_where_asked():
     signs = {True: set(), False: set()}
     for mirrored in signs:

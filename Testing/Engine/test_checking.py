@@ -63,7 +63,7 @@ def test_missing_label_file(good, tmp_path):
     assert code == "missing-file" and "gone.nrrd does not exist" in message
 
 
-@pytest.mark.parametrize("content", [b"", b"not an image", gzip.compress(b"\0" * 400)])
+@pytest.mark.parametrize("content", [b"", b"not an image", gzip.compress(b"\0" * 400, mtime=0)])
 def test_unreadable_file(good, tmp_path, content):
     (tmp_path / "bad.nii.gz").write_bytes(content)
     code, message = refusal(unlabelled(tmp_path / "bad.nii.gz"), good)

@@ -103,6 +103,16 @@ def folders(tmp_path):
     return tmp_path
 
 
+def test_distances_are_in_mm_along_the_axes_of_the_file(tmp_path):
+    """A cube that lies one voxel further along i, j or k; these are 1, 2 and 5 mm."""
+    label = cube((4, 4, 4), (8, 8, 8))
+    for axis, name in enumerate("kji"):
+        write(tmp_path / "labels" / f"{name}.nii.gz", label, (1, 2, 5))
+        write(tmp_path / "predictions" / f"{name}.nii.gz", np.roll(label, 1, axis), (1, 2, 5))
+    rows = evaluate_folder(tmp_path / "predictions", tmp_path / "labels").rows
+    assert {row.case: row.hd95 for row in rows} == {"i": 1, "j": 2, "k": 5}
+
+
 def test_folders_are_matched_by_name(folders):
     progress = []
     evaluation = evaluate_folder(folders / "predictions", folders / "labels", progress=lambda *p: progress.append(p))

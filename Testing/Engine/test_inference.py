@@ -118,6 +118,10 @@ def test_regions_by_hand():
     assert sitk.GetArrayFromImage(result.regions).tolist() == expected[0].tolist()
     certainty = sitk.GetArrayFromImage(result.confidence)
     assert certainty[0, 0, 0] == pytest.approx(1 / (1 + np.exp(-16)), abs=1e-5)
+    # the threshold is that of the reference's class
+    apart = model_of(shift=0.3, thresholds=(0.6, 1.0, 0.6), intensity=UNCHANGED)
+    found = sitk.GetArrayFromImage(predict_volume(apart, [image]).regions)
+    assert found[0, 0, ::8].tolist() == [1, 3, 2, 2]  # reference: background, background, bright, bright
     # with a lower threshold nothing is suspicious any more
     low = model_of(shift=0.3, thresholds=(0.6, 0.6, 0.6), intensity=UNCHANGED)
     assert set(np.unique(sitk.GetArrayFromImage(predict_volume(low, [image]).regions))) == {1, 3}
@@ -314,6 +318,20 @@ def test_keep_largest_leaves_the_regions_alone():
     assert (sitk.GetArrayFromImage(all_of_it.labelmap) > 0).sum() == box.sum() + 1
     assert (sitk.GetArrayFromImage(largest.labelmap) > 0).sum() == box.sum()
     assert (sitk.GetArrayFromImage(largest.regions) == sitk.GetArrayFromImage(all_of_it.regions)).all()
+    assert (sitk.GetArrayFromImage(largest.other) > 0).sum() == box.sum()  # what is removed contradicts nothing
+
+
+@pytest.mark.parametrize("value", [7, 9])
+def test_keep_largest_means_every_class(value, monkeypatch):
+    """Of both classes, whichever the bright box and a bright voxel apart from it are."""
+    order = [0, 1, 2] if value == 7 else [0, 2, 1]
+    predict = Brightness.predict
+    monkeypatch.setattr(Brightness, "predict", lambda *data: tuple(q[:, order] for q in predict(*data)))
+    image, box = volume()
+    array = sitk.GetArrayFromImage(image)
+    array[0, 0, 0] = 100
+    largest = predict_volume(model_of(), [sitk.GetImageFromArray(array)], keep_largest=True)
+    assert (sitk.GetArrayFromImage(largest.labelmap) == value * box).all()
 
 
 def test_shares_of_the_largest_part():
@@ -410,3 +428,5 @@ def test_labels_on_the_networks_grid():
     model = model_of()
     labels = predict_labels(model.method, array, model.plan, torch.device("cpu"), torch.float32)
     assert (labels == box).all()
+    with pytest.raises(Stopped):
+        predict_labels(model.method, array, model.plan, torch.device("cpu"), torch.float32, lambda: True)

@@ -86,6 +86,18 @@ def test_symmetric_loss_is_the_mean_of_both_directions():
     assert both.labelled.item() == pytest.approx((there.labelled + back.labelled).item() / 2, rel=1e-5)
 
 
+def test_trust_weighs_the_voxels_of_a_doubted_annotation():
+    p, q, labels = random_case((6, 5, 4), 3)
+    trust = torch.ones(labels.shape)
+    trust[:2] = 0.25
+    plain, doubted = (
+        HeterogeneousLoss(3)([(Branch.of(p), Branch.of(q))], labels, labelled=2, symmetric=False, trust=given)
+        for given in (None, trust)
+    )
+    assert doubted.labelled.item() == pytest.approx(0.25 * plain.labelled.item(), rel=1e-5)
+    assert doubted.unlabelled.item() == pytest.approx(plain.unlabelled.item(), rel=1e-5)
+
+
 def test_weights_by_hand():
     count = torch.tensor([1, 2, 1, 1, 2, 1])  # ignored, UC foreground, US, DC, DS, UC background
     weights = torch.tensor([8.0, 6.0, 4.0, 3.0])

@@ -136,7 +136,7 @@ def test_mean_teacher_loss_by_hand(tiny_plan):
 
 def test_fixmatch_uses_confident_voxels_only():
     reference = torch.tensor([[0.96, 0.94], [0.04, 0.06]]).log().unsqueeze(0)
-    supervised = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log().unsqueeze(0)
+    supervised = torch.tensor([[0.5, 0.2], [0.5, 0.8]]).log().unsqueeze(0)
     loss = FixMatch.own_loss(None, supervised, reference, torch.ones(1, 2, dtype=torch.bool))
     assert loss.item() == pytest.approx(-torch.tensor(0.5).log().item() / 2, rel=1e-5)
 

@@ -60,6 +60,20 @@ def test_patches_fit_budget_and_network(size, spacing):
     assert len(strides) >= 3 and strides[0] == (1, 1, 1)
 
 
+def test_the_axis_that_is_longest_in_mm_is_cut():
+    assert patch_and_strides((16, 16, 256), (1, 1, 1), 16 * 16 * 64, 4)[0] == (16, 16, 64)
+    assert patch_and_strides((16, 64, 64), (1, 1, 1), 16 * 32 * 32, 4)[0] == (16, 32, 32)
+    patch, _ = patch_and_strides((64, 64, 64), (4, 1, 1), 32 * 64 * 64, 4)  # 256 mm x 64 mm x 64 mm
+    assert patch[0] <= 32 and patch[1:] == (64, 64)
+
+
+def test_hold_out_cases_tell_the_plan_nothing(tmp_path):
+    fine, coarse = (dataset_of(tmp_path / str(mm), [noise((12, 12, 12))] * 2, (mm,) * 3, labelled=2) for mm in (1, 3))
+    hold_out = [replace(case, id=f"h{case.id}", role="hold-out") for case in coarse.cases]
+    with_hold_out = replace(fine, cases=(*fine.cases, *hold_out, *(replace(c, id=f"g{c.id}") for c in hold_out)))
+    assert make_plan(with_hold_out, Job()) == make_plan(fine, Job())
+
+
 def test_thick_slices_are_pooled_and_convolved_in_plane_first():
     strides = plan_strides((16, 128, 128), (5.0, 1.0, 1.0), 4)
     assert strides == ((1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2))

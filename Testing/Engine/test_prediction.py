@@ -85,6 +85,14 @@ def test_numbers_by_hand(model_folder):
     assert found["regions"]["right"]["DS"]["share"] == 1
 
 
+def test_shares_are_of_the_voxels_that_have_a_region(model_folder):
+    arrays = np.array([[[2, 2, 0, 5]]]), np.array([[[0, 1, 1, 3]]]), np.full((1, 1, 4), 0.9)
+    kinds = np.uint8, np.uint8, np.float32
+    images = [sitk.GetImageFromArray(array.astype(kind)) for array, kind in zip(arrays, kinds)]
+    found = measure_prediction(load_model(model_folder), VolumePrediction(*images))["regions"]
+    assert found["all"]["UC"]["share"] == pytest.approx(2 / 3, abs=1e-5) and found["left"]["UC"]["share"] == 1
+
+
 def test_one_bad_input_does_not_stop_the_others(model_folder, tmp_path):
     good = [image(tmp_path / f"{name}.nii.gz") for name in "ac"]
     bad = tmp_path / "b.nii.gz"

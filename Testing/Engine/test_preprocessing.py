@@ -115,13 +115,14 @@ def test_equal_spacing_is_not_resampled():
     assert np.array_equal(array[0], sitk.GetArrayFromImage(image))
 
 
-def test_downsampling_does_not_alias():
+@pytest.mark.parametrize(("apart", "mean"), [(2, 0.5), (4, 0.25)])
+def test_downsampling_does_not_alias(apart, mean):
     stripes = np.zeros((8, 8, 64), np.float32)
-    stripes[..., ::2] = 1
+    stripes[..., ::apart] = 1
     image = sitk.GetImageFromArray(stripes)
     array, _ = to_grid([image], plan_of((1.0, 1.0, 4.0), Intensity("ct", -9.0, 9.0, 0.0, 1.0)))
     assert array.shape == (1, 8, 8, 16)
-    assert np.abs(array[..., 2:-2] - 0.5).max() < 0.05
+    assert np.abs(array[..., 2:-2] - mean).max() < 0.05
 
 
 def test_labels_keep_their_values_and_ignored_voxels():
@@ -131,6 +132,14 @@ def test_labels_keep_their_values_and_ignored_voxels():
     fine = label_to_grid(label, reference, plan_of((0.5, 0.5, 0.5)))
     assert fine.shape == (12, 12, 12) and set(np.unique(fine)) == {0, 2, IGNORE}
     assert (fine[:6] == 2).all() and (fine[10:] == IGNORE).all()
+
+
+@pytest.mark.parametrize("direction", [(-1, 0, 0, 0, -1, 0, 0, 0, 1), (0, 0, 1, 1, 0, 0, 0, 1, 0)])
+def test_labels_are_turned_as_their_image_is(direction):
+    image = ramp(direction=direction)
+    label = (sitk.GetArrayFromImage(image) > 3).astype(np.uint8)
+    array, _ = to_grid([image], plan_of(intensity=Intensity("ct", -99.0, 99.0, 3.0, 1.0)))
+    assert np.array_equal(label_to_grid(label, image, plan_of()), array[0] > 0)
 
 
 @pytest.fixture

@@ -27,6 +27,11 @@ def test_branch_reads_label_and_confidence_of_logits():
     assert read.confidence.dtype == torch.float32
 
 
+def test_among_equal_logits_the_first_class_wins():
+    logits = torch.tensor([[[1.0, 0.0, 0.0], [1.0, 5.0, 5.0], [1.0, 5.0, 6.0]]])
+    assert Branch.of(logits).label.tolist() == [[0, 1, 2]]
+
+
 @pytest.mark.parametrize(
     ("label", "other", "confidence", "region"),
     [(1, 1, 0.95, 1), (1, 1, 0.8, 2), (1, 0, 0.95, 3), (1, 0, 0.8, 4), (0, 0, 0.65, 1), (0, 0, 0.6, 2)],

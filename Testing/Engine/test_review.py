@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from metassl.data.dataset import Case, Dataset
 from metassl.inference.volume import VolumePrediction
 from metassl.review.agreement import agreement_of, class_agreement
-from metassl.review.audit import softmin_score
+from metassl.review.audit import audit_case, softmin_score
 from metassl.review.charts import line_chart
 from metassl.review.document import document, paragraph, table
 from metassl.review.pictures import GAP, PANEL, case_picture
@@ -16,7 +17,7 @@ from metassl.review.places import doubt_of, find_places, places_of_prediction
 from metassl.review.ranking import expected_gains, order_by_gain
 from metassl.review.typical import cheap_features, distances_between, typical_order
 from PIL import Image
-from volumes import BALL, RIM
+from volumes import BALL, RIM, write
 
 
 def prediction_of(label, other, regions, confidence):
@@ -94,6 +95,17 @@ def test_one_certain_contradiction_decides_the_score():
     sure = softmin_score(annotated, np.array([1, 1, 1, 0, 0]), np.array([0.95, 0.95, 0.95, 0.99, 1]))
     assert fine == pytest.approx(0.95) and 0.4 < unsure < 0.6 and sure < 0.05
     assert softmin_score(np.array([255, 0]), np.array([1, 0]), np.ones(2)) == 1  # ignored
+
+
+def test_an_audit_marks_what_is_contradicted_for_certain_where_somebody_annotated(tmp_path):
+    label = write(tmp_path / "l.nrrd", np.array([[[0, 1, 9, 9, 1, 1]]], np.uint8))
+    case = Case("a", ("i.nrrd",), str(label), "labelled")
+    dataset, model = Dataset("d", ("MR",), (BALL,), (case,), 9), SimpleNamespace(classes=(BALL,), metadata={})
+    said = [1, 0, 1, 0, 0, 1]
+    prediction = prediction_of(said, said, [1, 1, 1, 1, 2, 1], [0.95, 0.95, 0.95, 0.95, 0.6, 0.95])
+    audit = audit_case(model, dataset, case, prediction.labelmap, prediction)
+    assert sitk.GetArrayFromImage(audit.doubted).ravel().tolist() == [1, 1, 0, 0, 0, 0]
+    assert audit.doubt_ml == pytest.approx(0.002) and not audit.trained_on
 
 
 def test_every_class_counts_alike_in_what_there_is_to_gain():

@@ -6,6 +6,7 @@ import torch
 from metassl.crops.prefetching import Prefetcher
 from metassl.crops.sampling import CropSampler, cut_box
 from metassl.data.dataset import IGNORE
+from tiny_trainer import MemoryCase
 
 
 @pytest.fixture
@@ -89,3 +90,38 @@ def test_prefetcher_hands_errors_on(sampler):
     with pytest.raises(OSError, match="cache is gone"):
         next(iter(prefetcher))
     prefetcher.close()
+
+
+def cases_of_one_value(count, size=(12, 12, 12)):
+    """Case n has the intensity n everywhere."""
+    return [MemoryCase(f"c{n}", np.full((1, *size), n, np.float32)) for n in range(count)]
+
+
+def test_a_crop_tells_the_number_of_its_own_case():
+    sampler = CropSampler(cases_of_one_value(5), cases_of_one_value(4), (2, 3), patch=(8, 8, 8), seed=0)
+    for crops in map(sampler.crops, range(10)):
+        assert crops.cases == tuple(int(image.max()) for image in crops.images)
+
+
+def test_foreground_of_every_class_is_a_centre():
+    """A corner each: within 10 voxels of 40 there is one of them at most."""
+    big = MemoryCase("big", np.zeros((1, 40, 40, 40), np.float32))
+    sampler = CropSampler([big], [], (1, 0), patch=(8, 8, 8), seed=0)
+    found = [set(sampler.crops(step).labels.unique().tolist()) - {IGNORE} for step in range(120)]
+    assert 10 < sum(1 in values for values in found) < 60 and 10 < sum(2 in values for values in found) < 60
+
+
+def test_the_middle_of_a_crop_is_its_centre(monkeypatch):
+    place = np.arange(20**3, dtype=np.float32).reshape(1, 20, 20, 20)
+    sampler = CropSampler([MemoryCase("c", place)], [], (1, 0), patch=(8, 8, 8), seed=0)
+    monkeypatch.setattr(sampler, "_centre", lambda *_: np.array([9, 10, 11]))
+    assert sampler.crops(0).images[0, 0, 5, 5, 5] == place[0, 9, 10, 11]
+
+
+def test_ranks_together_draw_what_one_with_their_joint_batch_would():
+    cases = cases_of_one_value(5), cases_of_one_value(4)
+    alone = CropSampler(*cases, (2, 4), patch=(8, 8, 8), seed=0)
+    ranks = [CropSampler(*cases, (1, 2), patch=(8, 8, 8), seed=0, rank=rank, ranks=2) for rank in range(2)]
+    for step in range(3):
+        joint, (first, second) = alone.crops(step).seeds, [sampler.crops(step).seeds for sampler in ranks]
+        assert joint == (first[0], second[0], *first[1:], *second[1:])

@@ -29,6 +29,7 @@ from metassl.training.objective import Objective
 from metassl.training.run_folder import RunFolder
 from metassl.training.train import train
 from metassl.training.trainer import Trainer
+from tiny_trainer import make_trainer
 from volumes import balls
 
 FAST = ("--threads", "1", "--patch", "16", "16", "16", "--device", "cpu")
@@ -160,8 +161,7 @@ def test_a_stop_saves_and_resume_goes_on(how, dataset, tmp_path):
     assert done["stopped"] and done["iterations"] >= 1
     assert load_model(run / "model").metadata["metassl"]["provenance"]["complete"] is False
     target = done["iterations"] + 2
-    again = metassl("train", "--resume", run, "--iterations", target)
-    assert again.returncode == 0, again.stderr
+    assert main(["train", "--resume", str(run), "--iterations", str(target)]) == 0
     iterations = [e["iteration"] for e in read_events(run / "events.jsonl", "metrics")]
     assert iterations == sorted(iterations) and iterations[-1] == target
 
@@ -298,11 +298,11 @@ def test_out_of_memory_shrinks_the_patch_and_goes_on(dataset, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_a_loss_that_is_not_finite_ends_with_advice(precision, dataset, tmp_path, monkeypatch):
-    run = started_run(dataset, tmp_path / "run", iterations=50, method="supervised", precision=precision)
+def test_a_loss_that_is_not_finite_ends_with_advice(precision, tiny_plan, tmp_path, monkeypatch):
     monkeypatch.setattr("metassl.training.objective.dice_ce_loss", lambda p, *_: p.sum() * float("nan"))
+    trainer = make_trainer(tmp_path, tiny_plan, iterations=50, method="supervised", precision=precision)
     with pytest.raises(Exception, match="not finite") as caught:
-        train(run, Reporter(), lambda: False)
+        trainer.run_to_end(lambda: False)
     assert "learning-rate" in caught.value.hint
 
 
@@ -394,15 +394,21 @@ def test_two_runs_do_not_share_a_folder(dataset, tmp_path):
     started_run(dataset, tmp_path / "exported")
 
 
-def test_resuming_nothing_says_so(tmp_path):
-    result = metassl("train", "--resume", tmp_path / "nothing")
-    assert result.returncode == 2 and "holds no training run" in result.stderr
+def refusal(capsys, *arguments):
+    """What a command says that cannot use its input."""
+    capsys.readouterr()
+    assert main([*map(str, arguments)]) == 2
+    return capsys.readouterr().err
 
 
-def test_resuming_with_another_method_is_refused(dataset, tmp_path):
+def test_resuming_nothing_says_so(tmp_path, capsys):
+    assert "holds no training run" in refusal(capsys, "train", "--resume", tmp_path / "nothing")
+
+
+def test_resuming_with_another_method_is_refused(dataset, tmp_path, capsys):
     started_run(dataset, tmp_path / "run")
-    result = metassl("train", "--resume", tmp_path / "run", "--method", "cps")
-    assert result.returncode == 2 and "--method cannot be changed" in result.stderr
+    said = refusal(capsys, "train", "--resume", tmp_path / "run", "--method", "cps")
+    assert "--method cannot be changed" in said
 
 
 @pytest.mark.parametrize("first", [{"iterations": 2}, {"megavoxels": 0.02}, {"minutes": 9.0}])
@@ -417,12 +423,12 @@ def test_a_resumed_run_takes_a_budget_of_any_kind(tmp_path, monkeypatch, first, 
     assert {n: getattr(job, n) for n in BUDGETS if getattr(job, n) is not None} == more
 
 
-def test_ssl_without_unlabelled_cases_says_what_to_do(dataset, tmp_path):
+def test_ssl_without_unlabelled_cases_says_what_to_do(dataset, tmp_path, capsys):
     content = Dataset.load(dataset)
     content.with_roles({f"case{n}": "ignored" for n in (3, 4, 5)}).save(tmp_path / "dataset.json")
-    result = metassl("train", tmp_path / "dataset.json", "--out", tmp_path / "run", "--iterations", 1, *FAST)
-    assert result.returncode == 2
-    assert "needs unlabelled cases" in result.stderr and "--method supervised" in result.stderr
+    arguments = ("train", tmp_path / "dataset.json", "--out", tmp_path / "run", "--iterations", 1, *FAST)
+    said = refusal(capsys, *arguments)
+    assert "needs unlabelled cases" in said and "--method supervised" in said
 
 
 def test_damaged_checkpoint_is_refused(tmp_path):

@@ -60,6 +60,14 @@ def test_windows_of_air_are_predicted_once():
     assert found.numpy() == pytest.approx(expected[0].numpy(), abs=1e-5)
 
 
+def test_every_kind_of_air_has_values_of_its_own():
+    image = torch.full((1, 32, 12, 10), -1.0)
+    image[:, 16:] = 2.0
+    found = torch.cat([s.clone() for s in blend_windows(uneven, image, PATCH, 0.5, CPU)], 1)
+    expected = sliding_window_inference(image[None], PATCH, 1, uneven, overlap=0.5, mode="gaussian")[0]
+    assert found.numpy() == pytest.approx(expected.numpy(), abs=1e-5)
+
+
 def passes_of(predict, together):
     image = torch.randn(1, 32, 12, 10, generator=torch.Generator().manual_seed(0))
     passes = _Passes(predict, image, PATCH, CPU)

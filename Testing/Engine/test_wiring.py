@@ -1,68 +1,29 @@
 """That the trainer uses what it is made of: schedule, ramp, decay, views, trust, crops, scaler, page-locked memory."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
+import tiny_trainer
 import torch
 from metassl.crops.prefetching import Prefetcher
-from metassl.crops.sampling import Crops, CropSampler
-from metassl.data.dataset import IGNORE, Dataset, SegmentClass
+from metassl.crops.sampling import CropSampler
+from metassl.data.dataset import IGNORE
 from metassl.events import Reporter
 from metassl.job import Job
 from metassl.ssl.methods import Streams, build_method
 from metassl.training.hold_out import HoldOut
 from metassl.training.objective import Objective
-from metassl.training.run_folder import RunFolder
-from metassl.training.trainer import GRADIENT_NORM, Trainer
-
-CLASSES = (SegmentClass("one", 1, (1, 2, 3)), SegmentClass("two", 2, (4, 5, 6)))
-
-
-@dataclass(frozen=True)
-class MemoryCase:
-    """A cached case that lives in memory; one corner is class 1, the opposite one class 2."""
-
-    id: str
-    array: np.ndarray
-    role: str = "labelled"
-
-    @property
-    def shape(self):
-        return self.array.shape[1:]
-
-    def image(self):
-        return self.array
-
-    def label(self):
-        annotation = np.zeros(self.shape, np.uint8)
-        annotation[:2, :2, :2], annotation[-2:, -2:, -2:] = 1, 2
-        return annotation
-
-    def foreground(self):
-        return {k: np.argwhere(self.label() == k) for k in (1, 2)}
+from metassl.training.trainer import GRADIENT_NORM
+from tiny_trainer import CLASSES, MemoryCase, flat_crops, steps
 
 
 @pytest.fixture
 def make_trainer(tmp_path, tiny_plan):
-    """Makes a trainer of two labelled and two unlabelled cases in memory; keywords are settings."""
-
-    def make(**settings):
-        array = np.linspace(0, 1, 1080, dtype=np.float32).reshape(1, 10, 12, 9)
-        cases = [MemoryCase(f"{role}{n}", array, role) for role in ("labelled", "unlabelled") for n in range(2)]
-        common = {"method": "cps", "iterations": 10, "warm_up": 0.0, "device": "cpu", "precision": "fp32"}
-        dataset = Dataset("d", ("MR",), CLASSES, ())
-        job = Job(**{**common, **settings})
-        return Trainer(RunFolder(tmp_path), job, dataset, tiny_plan, cases, torch.device("cpu"), Reporter())
-
-    return make
-
-
-def steps(trainer, count):
-    for number in range(count):
-        trainer.step(trainer.sampler.crops(number))
-        yield trainer
+    """Makes a trainer of cases in memory; keywords are settings."""
+    return partial(tiny_trainer.make_trainer, tmp_path, tiny_plan)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +76,6 @@ def test_weights_decay(make_trainer, monkeypatch):
     list(steps(trainer, 1))
     for was, now in zip(before, trainer.method.trained_parameters(), strict=True):
         torch.testing.assert_close(now.detach(), 0.995 * was)
-
-
-def flat_crops(count, value=1.0, size=10):
-    """Crops of one intensity, the first half labelled."""
-    labels = torch.zeros(count, size, size, size, dtype=torch.uint8)
-    return Crops(torch.full((count, 1, size, size, size), value), labels, tuple(range(count)), (0, 1) * (count // 2))
 
 
 def test_the_strong_view_is_the_noisy_one(tiny_plan):

@@ -15,6 +15,8 @@ from harness import minislicer  # noqa: E402
 slicer = minislicer.bootstrap()
 
 from harness.interaction import failOnCallbackErrors, failOnWarnings  # noqa: E402
+from metassl.cli.main import main  # noqa: E402
+from metassl.data.sample import make_sample  # noqa: E402
 from user import User  # noqa: E402
 
 
@@ -33,3 +35,18 @@ def user(tmp_path):
         person = User(tmp_path / "runs")
         yield person
         person.close()
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory):
+    """A small synthetic data set."""
+    return make_sample(tmp_path_factory.mktemp("sample ü '"), labelled=2, unlabelled=3, test=1)
+
+
+@pytest.fixture(scope="session")
+def trained(sample, tmp_path_factory):
+    """A model folder of two steps on the sample, made once by the engine in this process."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    options = ["--iterations", "2", "--network", "small", "--method", "supervised", "--device", "cpu"]
+    assert main(["train", str(sample), "--out", str(run), *options]) == 0
+    return run / "model"

@@ -495,6 +495,19 @@ def test_a_node_that_is_deleted_is_no_case_of_a_later_node(cases):
     assert cases.nodesOf(row)[0] is None and cases.nodesOf(row)[1] is not None
 
 
+def test_every_case_keeps_its_own_nodes_when_others_come_and_go(cases):
+    volumes = [volumeNode(name=name) for name in "abcd"]
+    drawn = segmentationNode(volumes[2], **masks(0))
+    cases.addNodes(volumes[0])
+    cases.addNodes(volumes[1])
+    cases.addNodes(volumes[2], drawn)
+    cases.remove(["a"])
+    cases.addNodes(volumes[3])
+    assert [cases.nodesOf(row) for row in cases.rows] == [(volumes[1], None), (volumes[2], drawn), (volumes[3], None)]
+    cases.remove(["c", "d"])
+    assert cases.nodesOf(cases.addNodes(volumes[3])) == (volumes[3], None), "no segmentation of a case that has gone"
+
+
 def test_an_export_that_breaks_in_an_unforeseen_way_is_told(cases, tmp_path):
     """Called by a timer, it would otherwise leave the panel waiting for ever."""
 
@@ -540,6 +553,15 @@ def test_cases_that_are_ignored_are_not_written(cases, tmp_path):
     slicer.mrmlScene.RemoveNode(second)
     assert [case.id for case in exported(cases, tmp_path / "run").cases] == ["one"]
     assert len(list((tmp_path / "run").rglob("*.nrrd"))) == 2
+
+
+def test_segments_of_unlabelled_cases_are_not_written(cases, tmp_path):
+    for name in ("one", "two"):
+        volume = volumeNode(name=name)
+        cases.addNodes(volume, segmentationNode(volume, **masks(0)))
+    cases.setRole(["two"], "unlabelled")
+    assert [case.label is None for case in exported(cases, tmp_path / "run").cases] == [False, True]
+    assert sorted(path.stem for path in (tmp_path / "run").rglob("*.nrrd")) == ["one", "one", "two"]
 
 
 def test_an_export_that_fails_leaves_nothing(cases, tmp_path):

@@ -13,16 +13,9 @@ from conftest import FOLDER, MODULE
 from harness.interaction import LatencyMonitor, screenshot, waitUntil
 from harness.module_loading import loadModule
 from metassl import Job
-from metassl.data.sample import make_sample
 from metassl.regions import REGIONS
 
 SECTIONS = ("setup", "data", "training", "segment", "display")
-
-
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory):
-    """A small synthetic data set."""
-    return make_sample(tmp_path_factory.mktemp("sample ü '"), labelled=2, unlabelled=3, test=1)
 
 
 def test_opening_the_module_imports_neither_torch_nor_monai_nor_skimage():
@@ -129,10 +122,9 @@ def test_the_five_steps(user, sample, tmp_path, record_property):
         assert sitk.ReadImage(str(picture)).GetWidth() > 300
 
 
-def test_a_volume_removed_during_its_segmentation_keeps_the_results_on_disk(user, sample):
+def test_a_volume_removed_during_its_segmentation_keeps_the_results_on_disk(user, sample, trained):
     """Nothing that took time is lost."""
-    user.addFolder(sample.parent)
-    user.train(budgetKind="iterations", iterations=2, network="small")
+    user.widget.segmentSection.chooseModel(trained)
     volume = slicer.util.loadVolume(str(next((sample.parent / "images").iterdir())))
     user.parameters.inputVolume = volume
     user.click("applyButton")
@@ -144,10 +136,9 @@ def test_a_volume_removed_during_its_segmentation_keeps_the_results_on_disk(user
     assert list(sitk.ReadImage(f"{folder}/volume_seg.nii.gz").GetSize())
 
 
-def test_a_folder_is_segmented(user, sample, tmp_path):
+def test_a_folder_is_segmented(user, sample, trained, tmp_path):
     """Every volume of the folder gets its files."""
-    user.addFolder(sample.parent)
-    user.train(budgetKind="iterations", iterations=2, network="small", method="supervised")
+    user.widget.segmentSection.chooseModel(trained)
     user.ui.inputFolderPath.currentPath = str(sample.parent / "images")
     user.ui.outputFolderPath.currentPath = str(tmp_path / "out")
     user.click("batchButton")
@@ -183,6 +174,7 @@ def test_a_training_that_cannot_begin_says_why_and_leaves_nothing(user, sample):
     assert runs.unfinished() == [] or user.ui.resumeBox.count == len(runs.unfinished())
 
 
+@pytest.mark.slow
 def test_the_self_test_passes(user):
     """The one that also runs inside the real application."""
     import MetaSSLSegment

@@ -156,7 +156,7 @@ def test_everything_is_there(complete):
 
 def test_nothing_is_there(site):
     requirements = Requirements(FILE)
-    assert requirements.missing == ["torch>=2.4", "monai>=1.4", "scikit-image>=0.22"]
+    assert requirements.missing == ["torch>=2.5", "monai>=1.4", "scikit-image>=0.22"]
     assert set(requirements.installed.values()) == {None}
 
 
@@ -251,7 +251,7 @@ def test_looking_imports_nothing_asks_nothing_and_starts_nothing():
 def test_torch_comes_first_and_the_others_go_with_it(site, pip, pytorch, answers):
     requirements = Requirements(FILE)
     requirements.install()
-    assert pytorch.calls == [(False, None, ">=2.4")], "asked once only, by the panel"
+    assert pytorch.calls == [(False, None, ">=2.5")], "asked once only, by the panel"
     ((wanted, options),) = pip.calls
     assert wanted == ["monai>=1.4", "scikit-image>=0.22"]
     assert options["held"] == ["torch==2.13.0+cu128", f"SimpleITK=={SLICERS_OWN['SimpleITK']}", "numpy==2.1.2"]
@@ -312,7 +312,7 @@ def test_without_the_package_packaging_that_of_pip_is_used(complete, monkeypatch
     monkeypatch.setitem(sys.modules, "packaging", None)
     monkeypatch.setitem(sys.modules, "packaging.requirements", None)
     complete.add("torch", "2.3")
-    assert Requirements(FILE).missing == ["torch>=2.4"]
+    assert Requirements(FILE).missing == ["torch>=2.5"]
 
 
 def test_a_network_error_says_what_to_do_and_can_be_tried_again(site, pip, pytorch, monkeypatch):
@@ -341,7 +341,7 @@ def test_a_declined_torch_is_no_success(site, pip, pytorch):
     requirements = Requirements(FILE)
     with pytest.raises(InstallationError, match="was not installed"):
         requirements.install()
-    assert pip.calls == [] and "torch>=2.4" in requirements.missing
+    assert pip.calls == [] and "torch>=2.5" in requirements.missing
 
 
 def test_an_installation_that_leaves_something_missing_names_it(complete, pip):
@@ -367,7 +367,7 @@ def test_a_missing_pytorch_extension_is_offered_and_needs_a_restart(site, pip, a
     requirements.install()
     assert len(answers.questions) == 1 and "extension PyTorch" in answers.questions[0]
     assert manager.installed == {"PyTorch"} and manager.interactive, "its settings are as before"
-    assert requirements.needsRestart and "torch>=2.4" in requirements.missing
+    assert requirements.needsRestart and "torch>=2.5" in requirements.missing
     assert pip.calls == [], "the others come after the restart, with the torch that is there then"
 
 
@@ -457,7 +457,7 @@ def test_opening_the_panel_with_everything_missing_asks_and_starts_nothing(tmp_p
         person.representation.enter()
         assert answers.questions == [] and packages.REQUESTS == [] and manager.installed == set()
         assert not person.widget.logic.engine.isRunning
-        assert "Missing: torch>=2.4, monai>=1.4, scikit-image>=0.22" in person.ui.packagesText.text
+        assert "Missing: torch>=2.5, monai>=1.4, scikit-image>=0.22" in person.ui.packagesText.text
         assert not person.ui.setupSection.collapsed and person.ui.installButton.enabled
         for name in ("deviceButton", "addFolderButton", "sampleButton"):
             assert not getattr(person.ui, name).enabled
@@ -469,7 +469,7 @@ def test_the_install_button_asks_first_and_installs_nothing_without_consent(pane
     useSite(panel, request)
     answers.say = False
     panel.click("installButton")
-    assert len(answers.questions) == 1 and "torch>=2.4" in answers.questions[0]
+    assert len(answers.questions) == 1 and "torch>=2.5" in answers.questions[0]
     assert pip.calls == [] and not panel.widget.logic.busy()
 
 

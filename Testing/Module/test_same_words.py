@@ -7,12 +7,6 @@ import pytest
 import SimpleITK as sitk
 import slicer
 from metassl.cli.main import main
-from metassl.data.sample import make_sample
-
-
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return make_sample(tmp_path_factory.mktemp("sample"), labelled=2, unlabelled=1, test=1)
 
 
 def written(path, voxels, spacing=(1, 1, 1)):
@@ -62,9 +56,8 @@ def test_a_bad_file_is_described_in_the_words_of_the_command_line(user, tmp_path
 
 
 @pytest.fixture
-def model(user, sample):
-    user.addFolder(sample.parent)
-    user.train(budgetKind="iterations", iterations=2, network="small", method="supervised")
+def model(user, trained):
+    user.widget.segmentSection.chooseModel(trained)
     return user.ui.modelBox.currentData
 
 

@@ -1,0 +1,225 @@
+"""Mistakes in the training loop, its budget, its hold-out cases and its checkpoints."""
+
+from mutant import Mutant
+
+WIRING, RESUME = "Engine/test_wiring.py", "Engine/test_resuming.py"
+MUTANTS = (
+    Mutant("no schedule", "metassl/training/trainer.py", 'group["lr"] = self.budget.learning_rate()', "pass", WIRING),
+    Mutant(
+        "ramp always 1", "metassl/training/budget.py", "return math.exp(-5 * (1 - rise) ** 2)", "return 1.0", WIRING
+    ),
+    Mutant(
+        "no weight decay", "metassl/training/trainer.py", "weight_decay=job.weight_decay", "weight_decay=0.0", WIRING
+    ),
+    Mutant(
+        "views exchanged", "metassl/training/objective.py", "weak, strong, labels = ", "strong, weak, labels = ", WIRING
+    ),
+    Mutant(
+        "strong equals weak",
+        "metassl/crops/augmentation.py",
+        "_strong(images, resolutions, blurred, *strong[1:], seeds), labels",
+        "images * contrast + brightness, labels",
+        WIRING,
+    ),
+    Mutant(
+        "no elastic field",
+        "metassl/crops/augmentation.py",
+        "return grid.add_(field.permute(0, 2, 3, 4, 1))",
+        "return grid",
+        WIRING,
+    ),
+    Mutant("trust never applied", "metassl/training/objective.py", "trust[:labelled] *= ", "_ = ", WIRING),
+    Mutant(
+        "unlabelled crops in a corner",
+        "metassl/crops/sampling.py",
+        "start = self._centre(case, stream, shape, random) - np.array(self.size) // 2",
+        "start = (self._centre(case, stream, shape, random) - np.array(self.size) // 2) * (stream == 0)",
+        WIRING,
+    ),
+    Mutant(
+        "no unscale before the cut",
+        "metassl/training/trainer.py",
+        "self.scaler.unscale_(self.optimizer)",
+        "pass",
+        WIRING,
+    ),
+    Mutant(
+        "hold-out counts ignored voxels",
+        "metassl/data/overlap.py",
+        "counted = label != IGNORE",
+        "counted = label == label",
+        WIRING,
+    ),
+    Mutant(
+        "no pinning in the trainer",
+        "metassl/training/trainer.py",
+        'pin=self.device.type == "cuda"',
+        "pin=False",
+        WIRING,
+    ),
+    Mutant("no pinning in the thread", "metassl/crops/prefetching.py", "if pin:", "if False:", WIRING),
+    Mutant(
+        "gradients are not cut",
+        "metassl/training/trainer.py",
+        "clip_grad_norm_(self.method.trained_parameters(), GRADIENT_NORM)",
+        "clip_grad_norm_(self.method.trained_parameters(), 1e9)",
+        WIRING,
+    ),
+    Mutant(
+        "the first steps are as large as any",
+        "metassl/training/budget.py",
+        " * min(1.0, 0.05 + spent / WARM_UP)",
+        "",
+        WIRING,
+    ),
+    Mutant(
+        "cosine falls half-way",
+        "metassl/training/budget.py",
+        "math.cos(math.pi * spent)",
+        "math.cos(0.5 * math.pi * spent)",
+        WIRING,
+    ),
+    Mutant(
+        "the ramp lasts the whole training",
+        "metassl/training/budget.py",
+        "max(0.0, t) / self.job.ramp)",
+        "max(0.0, t))",
+        WIRING,
+    ),
+    Mutant(
+        "the ramp begins with the training",
+        "metassl/training/budget.py",
+        "self._rise((self.spent() - self.job.warm_up) / max(1 - self.job.warm_up, 1e-9))",
+        "self._rise(self.spent())",
+        WIRING,
+    ),
+    Mutant(
+        "a warm start waits for the ramp",
+        "metassl/training/budget.py",
+        "1.0 if self.warm_start else self.ramp()",
+        "self.ramp()",
+        "Engine/test_review_warm_start.py",
+    ),
+    Mutant(
+        "the warm-up sees unlabelled crops",
+        "metassl/training/trainer.py",
+        "crops, unlabelled = crops.first(labelled), 0",
+        "unlabelled = 0",
+        RESUME,
+    ),
+    Mutant(
+        "every step has the same noise",
+        "metassl/training/trainer.py",
+        "hash((self.job.seed, self.budget.iteration))",
+        "hash((self.job.seed, 0))",
+        RESUME,
+    ),
+    Mutant(
+        "first weights without a seed",
+        "metassl/training/trainer.py",
+        "torch.manual_seed(job.seed)\n",
+        "torch.seed()\n",
+        RESUME,
+    ),
+    Mutant(
+        "the crops are the same for every seed",
+        "metassl/training/trainer.py",
+        "            job.seed,\n            rank(),",
+        "            0,\n            rank(),",
+        RESUME,
+    ),
+    Mutant(
+        "hold-out cases are trained on",
+        "metassl/training/trainer.py",
+        '            self.cases["labelled"],\n            [] if',
+        '            [*self.cases["labelled"], *self.cases["hold-out"]],\n            [] if',
+        RESUME,
+    ),
+    Mutant(
+        "gradients pile up", "metassl/training/trainer.py", "self.optimizer.zero_grad(set_to_none=True)", "pass", RESUME
+    ),
+    Mutant(
+        "steps without a finite gradient are taken",
+        "metassl/training/trainer.py",
+        "if finite := bool(torch.isfinite(norm)):",
+        "finite = bool(torch.isfinite(norm))\n        if True:",
+        RESUME,
+    ),
+    Mutant(
+        "crops start anew when a run is resumed",
+        "metassl/training/trainer.py",
+        "Prefetcher(self.sampler, self.budget.iteration,",
+        "Prefetcher(self.sampler, 0,",
+        RESUME,
+    ),
+    Mutant(
+        "moments start anew when a run is resumed",
+        "metassl/training/trainer.py",
+        'load_optimizer(self.optimizer, state.take("optimizer", mapping))',
+        'state.take("optimizer", mapping)',
+        RESUME,
+    ),
+    Mutant(
+        "thresholds start anew when a run is resumed",
+        "metassl/training/trainer.py",
+        'self.objective.heterogeneous.load_state_dict(state.take("heterogeneous", mapping))',
+        'state.take("heterogeneous", mapping)',
+        RESUME,
+    ),
+    Mutant(
+        "trust starts anew when a run is resumed",
+        "metassl/training/trainer.py",
+        'self.objective.trust.load_state_dict(state.take("trust", mapping))',
+        'state.take("trust", mapping)',
+        RESUME,
+    ),
+    Mutant(
+        "the scaler starts anew when a run is resumed",
+        "metassl/training/trainer.py",
+        'self.scaler.load_state_dict(state.take("scaler", mapping))',
+        'state.take("scaler", mapping)',
+        RESUME,
+    ),
+    Mutant(
+        "seconds start anew when a run is resumed",
+        "metassl/training/trainer.py",
+        'self.budget.seconds = state.take("seconds", number, 0)',
+        'state.take("seconds", number, 0)',
+        RESUME,
+    ),
+    Mutant(
+        "a checkpoint forgets the teacher",
+        "metassl/training/trainer.py",
+        '"method": self.method.state_dict(),',
+        '"method": type(self.method)(self.plan.network).state_dict(),',
+        RESUME,
+    ),
+    Mutant(
+        "hold-out Dice with the label of the case before",
+        "metassl/training/hold_out.py",
+        "np.asarray(case.label())",
+        "np.asarray(self.cases[number - 1].label())",
+        RESUME,
+    ),
+    Mutant(
+        "thresholds of the labelled stream go into the model",
+        "metassl/training/trainer.py",
+        "thresholds.used(UNLABELLED, REFERENCE)",
+        "thresholds.used(1 - UNLABELLED, REFERENCE)",
+        RESUME,
+    ),
+    Mutant(
+        "hold-out cases are measured to their end although nobody waits",
+        "metassl/inference/volume.py",
+        "predict = _pass(method, False, device, precision, should_stop=should_stop)",
+        "predict = _pass(method, False, device, precision)",
+        "Engine/test_inference.py",
+    ),
+    Mutant(
+        "new classes take the first rows of a warm start",
+        "metassl/training/warm_start.py",
+        "rows[mine.to(rows.device)] = value[theirs].to(rows)",
+        "rows[theirs.to(rows.device)] = value[theirs].to(rows)",
+        "Engine/test_review_warm_start.py",
+    ),
+)
