@@ -70,10 +70,8 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None):
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
-        self.logic = None
         self.sections = []
-        self._parameters = None
-        self._guiTag = None
+        self.logic = self._parameters = self._cases = self._guiTag = None
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
@@ -94,9 +92,8 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.sections += self.loop.sections
         self.trainingSection.begun = self.onTrainingBegun
         self.trainingSection.trained = self.onTrained
-        self.trainingSection.runsChanged = self.onRunsChanged
+        self.trainingSection.runsChanged = self.runTable.changed = self.onRunsChanged
         self.trainingSection.showCase = self.dataSection.showCaseOf
-        self.runTable.changed = self.onRunsChanged
         self.segmentSection.segmented = self.onSegmented
         self.logic.changed.append(self.updateButtons)
         scene = slicer.mrmlScene
@@ -180,7 +177,7 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             section.forgetScene()
         if not self.logic.busy():
             WorkLine(self.ui).end("")
-        self.logic.sceneCloses()
+        self.logic.endWork()
 
     def onSceneChanged(self, caller, event):
         """Show the choices, cases and results of the new scene, or of this one as it was before or after a step."""
@@ -213,8 +210,11 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._guiTag = self._parameters.connectGui(self.ui)
         self.addObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self.onParametersModified)
         cases = CaseList(self._parameters.parameterNode)
+        if not cases.isSameAs(self._cases):  # else work that has begun goes on with the list that it knows
+            self._cases = cases
+            self.logic.endWork(_("Stopped, because the list of cases was replaced."))
         for section in self.sections:
-            section.setParameterNode(self._parameters, cases)
+            section.setParameterNode(self._parameters, self._cases)
         self.updateButtons()
 
     def onParametersModified(self, caller=None, event=None):
@@ -277,10 +277,10 @@ class MetaSSLSegmentLogic(ScriptedLoadableModuleLogic):
         self._claim, self._task = "", None
         self.tellSections()
 
-    def sceneCloses(self):
-        """End the work that belongs to the scene, which is about to close."""
+    def endWork(self, *reason):
+        """End the work that belongs to a scene or to cases that go."""
         if self._task is not None:
-            self._task.sceneCloses()
+            self._task.sceneCloses(*reason)
 
     def busy(self):
         """Why no other work can begin now; "" when it can."""

@@ -211,6 +211,18 @@ def test_what_is_selected_stays_selected_and_is_what_is_shown(user, tmp_path):
     assert slicer.mrmlScene.GetNodeByID(composite.GetBackgroundVolumeID()).GetName() == "case 10"
 
 
+def test_what_is_selected_stays_selected_when_it_gets_another_place(user, tmp_path):
+    cases(user, tmp_path, 4)
+    header = user.ui.caseTable.horizontalHeader()
+    header.sectionClicked.emit(1)
+    first = user.columns("caseTable", 0)[0]
+    user.setRole([first], "ignored")
+    assert user.columns("caseTable", 0)[-1] == first
+    assert user.widget.dataSection.caseTable.selected() == [first]
+    user.click("removeCasesButton")
+    assert user.widget.dataSection.caseTable.selected() == [], "another press takes no other case"
+
+
 def test_agreement_is_kept_with_the_scene(user, tmp_path):
     cases(user, tmp_path)
     user.cases.rows[1].agreement = 0.75

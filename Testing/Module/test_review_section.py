@@ -55,7 +55,7 @@ def test_a_place_where_nothing_else_is_near_names_one_class(user, tmp_path):
 
 def test_a_click_centres_the_slice_views_on_a_place_and_ticks_it_off(user, result):
     user.ui.placeTable.cellClicked.emit(1, 1)
-    assert np.allclose(centres(), [PLACES[1]["position"]] * 3)
+    assert np.allclose(centres(), PLACES[1]["position"]), "in every slice view"
     assert user.columns("placeTable", 0) == ["", "\u2713"]
     assert all(node.GetAttribute(LOOKED) == "[1]" for node in result.nodes.values())
 

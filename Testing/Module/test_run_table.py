@@ -130,3 +130,15 @@ def test_a_run_that_another_process_works_on_is_neither_resumed_nor_deleted(user
     assert "in use" not in user.columns("runTable", 1) and user.ui.resumeBox.currentText == "b"
     choose(user, "b")
     assert user.ui.deleteRunButton.enabled
+
+
+def test_a_run_that_has_come_into_use_since_it_was_listed_is_not_deleted(user, runs, monkeypatch):
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: True)
+    choose(user, "b")
+    for button in ("deleteRunButton", "deleteCacheButton"):
+        with run_lock(runs[1] / ".lock"):
+            user.click(button)
+            user.waitUntilIdle(10)
+        assert "b is in use by process" in user.ui.workText.text and (runs[1] / "cache" / "x.npy").exists()
+        user.widget.onRunsChanged()
+        choose(user, "b")

@@ -396,6 +396,20 @@ def test_a_case_that_was_left_meanwhile_gets_no_prediction(user, predicting, lay
     assert len(previews()) == 1 and layout.layout == before and "Another case" in user.ui.workText.text
 
 
+@pytest.mark.parametrize("other", ["files", "scene"])
+def test_another_case_of_the_same_name_gets_no_prediction(user, predicting, layout, tmp_path, other):
+    """After Clear the table holds other patients, whose cases have the names of those before."""
+    user.cases.clear()
+    if other == "files":
+        user.cases.addDataset(dataset(tmp_path / "e", 2) / "dataset.json")
+    else:
+        volume = volumeNode(name="case 0")
+        user.cases.addNodes(volume, segmentationNode(volume, liver=slicer.util.arrayFromVolume(volume) > 50))
+    user.click("showHoldOutButton")
+    assert predicting == [] and "another case that is called case 0" in user.ui.workText.text
+    assert not user.widget.logic.busy()
+
+
 def test_without_its_model_a_case_is_shown_with_its_annotation_alone(user, predicting, layout):
     shutil.rmtree(user.widget.trainingSection._run / "model")
     user.click("showHoldOutButton")

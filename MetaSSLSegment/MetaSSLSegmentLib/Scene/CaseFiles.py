@@ -5,12 +5,16 @@ import os
 from pathlib import Path
 
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from .ResultLoader import LoadError
+from .ScenePaths import moved
 
 FILES = "MetaSSL.files"
 """Attribute of volumes that were loaded as a case: paths of its channels, as JSON."""
+GRID = "MetaSSL.grid"
+"""Attribute of these volumes: the grid on which they were, as JSON."""
 
 
 def loadFirstChannel(images, name):
@@ -37,20 +41,30 @@ def loadCase(images, name):
     except (RuntimeError, OSError, ValueError) as error:
         raise LoadError(_("{case} cannot be loaded: {error}").format(case=name, error=error)) from error
     volume.SetAttribute(FILES, json.dumps(list(images)))
+    volume.SetAttribute(GRID, json.dumps(_gridOf(volume)))
     return volume
 
 
 def filesOf(volume):
-    """Paths of the channels of the case that a volume was loaded as, or of its own file; [] when there is none."""
+    """Paths of the channels of the case that a volume was loaded as, or of its own file; [] when there is none, or when
+    the volume has another grid by now."""
     try:
-        files = json.loads(volume.GetAttribute(FILES) or "null")
+        files, grid = (json.loads(volume.GetAttribute(name) or "null") for name in (FILES, GRID))
     except (ValueError, RecursionError):
-        files = None
+        files = grid = None
     if isinstance(files, list) and files and all(isinstance(file, str) for file in files):
-        return files
+        return [moved(file) for file in files] if grid == _gridOf(volume) else []
     storage = volume.GetStorageNode()
     path = None if storage is None or volume.GetModifiedSinceRead() else storage.GetFullNameFromFileName()
     return [path] if path and os.path.isfile(path) else []
+
+
+def _gridOf(volume):
+    """Size, and the matrix from (i, j, k) to RAS; a parent transform does not count."""
+    matrix, image = vtk.vtkMatrix4x4(), volume.GetImageData()
+    volume.GetIJKToRASMatrix(matrix)
+    digits = slicer.util.arrayFromVTKMatrix(matrix).round(4) + 0.0  # no -0.0
+    return [[] if image is None else list(image.GetDimensions()), digits.tolist()]
 
 
 def rowOf(cases, volume):
@@ -62,10 +76,19 @@ def rowOf(cases, volume):
 
 
 def rowWith(cases, images):
-    """The row of a CaseList with these files, or None."""
-    wanted = _comparable(images)
-    return next((row for row in cases.rows if row.images and _comparable(row.images) == wanted), None)
+    """The row of a CaseList with these files, or whose volumes in the scene still lie where these do; or None."""
+    return next((row for row in cases.rows if images and areSame(_filesOfRow(cases, row), images)), None)
 
 
-def _comparable(paths):
-    return [os.path.normcase(os.path.abspath(path)) for path in paths]
+def _filesOfRow(cases, row):
+    if row.nodes is None:
+        return row.images
+    volumes = [node for node in cases.volumesOf(row) if node is not None and node.GetParentTransformNode() is None]
+    return [file for volume in volumes for file in filesOf(volume)]
+
+
+def areSame(paths, others):
+    """Whether two lists name the same files."""
+    return [os.path.normcase(os.path.abspath(path)) for path in paths] == [
+        os.path.normcase(os.path.abspath(path)) for path in others
+    ]

@@ -58,7 +58,8 @@ def annotate(cases, row, segmentationNode, label=None):
 
 
 def giveLabel(cases, row, label, values):
-    """Make a case a labelled one, when its segmentation or file is there and its classes are known.
+    """Make a case a labelled one, when its segmentation or file is there and its classes are known; one that is held
+    out stays that.
 
     Args:
         cases: the CaseList.
@@ -66,9 +67,15 @@ def giveLabel(cases, row, label, values):
         label: the label file; None for a case of the scene.
         values: of the classes that the label holds.
     """
-    row.role, row.label, row.severity, row.status, row.slicesOnly = "labelled", label, "", "", False
+    row.role = "hold-out" if row.role == "hold-out" else "labelled"
+    row.label, row.severity, row.status, row.slicesOnly = label, "", "", False
     row.labels = [c["name"] for c in cases.classes if c["value"] in values]
     cases.save()
+
+
+def hasAnnotation(cases, row):
+    """Whether a case of a CaseList has a label file, or a segmentation in the scene."""
+    return row.label is not None or (row.nodes is not None and cases.nodesOf(row)[1] is not None)
 
 
 def setAgreements(cases, agreements):

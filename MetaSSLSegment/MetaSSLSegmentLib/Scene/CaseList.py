@@ -4,7 +4,7 @@ from dataclasses import asdict
 from metassl import ROLES, Case, Dataset, InputError, SegmentClass, unique_names
 from slicer.i18n import tr as _
 
-from .CaseLabels import annotate
+from .CaseLabels import annotate, hasAnnotation
 from .CaseNodes import segmentsOf
 from .CaseRow import SEVERITIES, CaseRow, SavedCases, readCases
 from .Channels import inWords, requireOneGrid, volumeRoles
@@ -141,8 +141,7 @@ class CaseList:
         for row in self.rows:
             if row.id not in ids:
                 continue
-            labelled = row.label is not None or (row.nodes is not None and self.nodesOf(row)[1] is not None)
-            if role in ("labelled", "hold-out") and not labelled:
+            if role in ("labelled", "hold-out") and not hasAnnotation(self, row):
                 without.append(row.id)
                 continue
             row.role, row.severity, row.status = role, "", ""
@@ -268,6 +267,14 @@ class CaseList:
         meanings = {"ignore_value": self.ignoreValue, "label_values": self.labelValues, "intensities": told}
         return Dataset(self.name, tuple(self.channels), tuple(classes), tuple(cases), **meanings)
 
+    def isSameAs(self, other):
+        """Whether another CaseList, or None, lists the same of the same node."""
+        return other is not None and other.node is self.node and other._content() == self._content()
+
+    def _content(self):
+        meanings = self.ignoreValue, self.name, self.labelValues
+        return asdict(SavedCases(self.rows, self.classes, self.channels, self.intensities, *meanings))
+
     def _dropNodes(self, row):
         if row.nodes is not None:
             for role in volumeRoles(row.nodes, max(1, len(self.channels))):
@@ -276,8 +283,7 @@ class CaseList:
 
     def save(self):
         """Keep what is listed in the parameter node."""
-        meanings = self.ignoreValue, self.name, self.labelValues
-        content = asdict(SavedCases(self.rows, self.classes, self.channels, self.intensities, *meanings))
+        content = self._content()
         content["rows"] = withNumbers(self.node, content["rows"])
         self.node.SetParameter(self.PARAMETER, json.dumps(content))
 

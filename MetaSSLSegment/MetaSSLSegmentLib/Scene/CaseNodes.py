@@ -64,6 +64,17 @@ def segmentsOf(segmentationNode):
     return [(ID, (segmentation.GetSegment(ID).GetName() or "").strip() or ID) for ID in segmentation.GetSegmentIDs()]
 
 
+def voxelsOf(segmentation):
+    """A text that changes when somebody draws."""
+    times = []
+    for n in range(segmentation.GetSegmentation().GetNumberOfSegments()):
+        segment = segmentation.GetSegmentation().GetNthSegment(n)
+        image = segment.GetRepresentation("Binary labelmap")
+        scalars = None if image is None else image.GetPointData().GetScalars()
+        times.append((segment.GetName(), 0 if scalars is None else scalars.GetMTime()))
+    return repr(times)
+
+
 def terminologyOf(segment):
     """A segment's serialized terminology entry, or None."""
     value = vtk.reference("")

@@ -4,6 +4,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from .CaseFiles import loadFirstChannel
+from .CaseNodes import voxelsOf
 from .Result import PREVIEW, removeNode, withCompanions
 from .ResultLoader import LoadError, toSegmentation
 
@@ -79,7 +80,7 @@ def loadPrediction(volume, path, classes, name):
 
 def asPreview(segmentation):
     """Let a segmentation be neither saved nor offered, and let the next preview replace it; returns it."""
-    segmentation.SetAttribute(PREVIEW, _voxelsOf(segmentation))
+    segmentation.SetAttribute(PREVIEW, voxelsOf(segmentation))
     _setSaved(segmentation, False)
     return segmentation
 
@@ -90,7 +91,7 @@ def keepChanged():
     changed = [
         node
         for node in previews
-        if node.IsA("vtkMRMLSegmentationNode") and node.GetAttribute(PREVIEW) != _voxelsOf(node)
+        if node.IsA("vtkMRMLSegmentationNode") and node.GetAttribute(PREVIEW) != voxelsOf(node)
     ]
     names = []
     for node in changed:
@@ -101,17 +102,6 @@ def keepChanged():
         node.RemoveAttribute(PREVIEW)
         _setSaved(node, True)
     return names
-
-
-def _voxelsOf(segmentation):
-    """A text that changes when somebody draws."""
-    times = []
-    for n in range(segmentation.GetSegmentation().GetNumberOfSegments()):
-        segment = segmentation.GetSegmentation().GetNthSegment(n)
-        image = segment.GetRepresentation("Binary labelmap")
-        scalars = None if image is None else image.GetPointData().GetScalars()
-        times.append((segment.GetName(), 0 if scalars is None else scalars.GetMTime()))
-    return repr(times)
 
 
 def _setSaved(node, isSaved):

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import slicer
 
-from .CaseFiles import loadCase, rowOf
+from .CaseFiles import loadCase
+from .CaseNodes import voxelsOf
 from .Correction import correctionOf
-from .Result import VOLUME, removeNode, resultsInScene
+from .Result import VOLUME, isInScene, removeNode, resultsInScene
 
 SOURCE = "MetaSSL.source"
 """Attribute of what was loaded from a folder: file of its numbers and their checksum."""
+VOXELS = "MetaSSL.voxels"
+"""Attribute of segmentations that were loaded from a folder: another text when somebody has drawn in them."""
 
 
 def sourceOf(folder, case):
@@ -52,6 +55,8 @@ def loadResult(loader, cases, folder, case, classes):
         raise
     for node in (*result.nodes.values(), *([] if volume in known else [volume])):
         node.SetAttribute(SOURCE, sourceOf(folder, case))
+    if "segmentation" in result.nodes:
+        result.nodes["segmentation"].SetAttribute(VOXELS, voxelsOf(result.nodes["segmentation"]))
     return result
 
 
@@ -60,20 +65,26 @@ ENDINGS = {"segmentation": "seg", "regions": "regions", "confidence": "confidenc
 
 
 def removeLoaded(cases):
-    """Take the results that were loaded from a folder out of the scene, but for those that a person has corrected, and
-    the volumes that something else needs."""
+    """Take the results that were loaded from a folder out of the scene, but for those that a person has corrected or
+    drawn in, and their volumes, unless something else needs them."""
+    volumes = []
     for result in resultsInScene():
-        if result.first.GetAttribute(SOURCE) and correctionOf(result) is None:
+        if result.first.GetAttribute(SOURCE) and correctionOf(result) is None and not _isDrawnIn(result):
+            volumes.append(result.volumeNode)
             for node in result.nodes.values():
                 removeNode(node)
     needed = {node.GetNodeReferenceID(VOLUME) for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode")}
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     needed |= {node.GetNodeReferenceID(role) for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")}
-    for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        row = rowOf(cases, volume)
-        ofScene = row is not None and row.nodes is not None
-        if volume.GetAttribute(SOURCE) and volume.GetID() not in needed and not ofScene:
+    ofScene = [volume for row in cases.rows if row.nodes is not None for volume in cases.volumesOf(row)]
+    for volume in filter(isInScene, volumes):
+        if volume.GetAttribute(SOURCE) and volume.GetID() not in needed and volume not in ofScene:
             removeNode(volume)
+
+
+def _isDrawnIn(result):
+    segmentation = result.nodes.get("segmentation")
+    return segmentation is not None and segmentation.GetAttribute(VOXELS) != voxelsOf(segmentation)
 
 
 def coloured(classes, *known):

@@ -14,7 +14,7 @@ class Pieces:
     Args:
         work: a generator that does a piece up to each of its yields.
         done: called with what the generator returns when all is done.
-        failed: called with the exception that ended the work.
+        failed: called with the exception that ended the work, or with one of ``done``.
     """
 
     def __init__(self, work, done, failed):
@@ -38,12 +38,22 @@ class Pieces:
         try:
             next(self.work)
         except StopIteration as end:
-            self.done(end.value)
-        except Exception as error:  # nobody else would hear of it: this is called by a timer
-            logging.debug("MetaSSL: work ended early", exc_info=True)
-            self.failed(error)
+            self._call(self.done, end.value)
+        except Exception as error:
+            self._fail(error)
         else:
             self.start()
+
+    def _call(self, done, value):
+        try:
+            done(value)
+        except Exception as error:  # else the work would never end
+            self._fail(error)
+
+    def _fail(self, error):
+        """Nobody else would hear of it: this is called by a timer."""
+        logging.debug("MetaSSL: work ended early", exc_info=True)
+        self.failed(error)
 
 
 def atOnce(work):

@@ -8,6 +8,8 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from metassl import unique_names
+
 from .Findings import agreementIn, placesIn
 
 DECISIONS = ("accepted", "corrected", "rejected", "labelled")
@@ -46,16 +48,18 @@ def casesIn(folder):
     out."""
     try:
         with os.scandir(folder) as found:
-            told = [entry for entry in found if entry.name.endswith(".json") and entry.stat().st_size <= LARGEST]
-            files = sorted(Path(entry.path) for entry in told)
+            files = sorted(Path(entry.path) for entry in found if entry.name.endswith(".json"))
     except (OSError, ValueError):
         return []
-    cases = [case for case in map(_caseOf, files) if case is not None]
+    cases = [case for case in map(caseOf, files) if case is not None]
     return sorted(cases, key=lambda case: -1 if case.agreement is None else case.agreement)
 
 
-def _caseOf(file):
+def caseOf(file):
+    """The FolderCase of a NAME.json; None when there is no result that belongs to it."""
     try:
+        if file.stat().st_size > LARGEST:
+            return None
         text = file.read_bytes()
         told = json.loads(text)
         name, images = told["case"], list(told["images"])
@@ -66,7 +70,7 @@ def _caseOf(file):
     isOurs = name == file.stem and file.with_name(f"{name}_seg.nii.gz").is_file()
     if not isOurs or not images or not all(isinstance(image, str) for image in images):
         return None
-    if not all(1 <= value <= 255 for value in classes.values()):
+    if not all(1 <= value <= 255 for value in classes.values()) or not volumes.keys() <= classes.keys():
         return None
     checksum = f"{zlib.crc32(text):08x}"
     return FolderCase(name, images, classes, volumes, agreementIn(told), len(placesIn(told)), checksum)
@@ -88,6 +92,11 @@ class Decisions:
         """Number of lines in the file that could not be understood."""
         self._checksums = {case.name: case.checksum for case in cases}
         self._decided = {}
+        self._take()
+
+    def _take(self):
+        """Take what the file says now: it may be open elsewhere too."""
+        self.ignored, self._decided = 0, {}
         for line in self._read():
             name, decision, checksum = (line.get(column) for column in COLUMNS)
             if name not in self._checksums or decision not in DECISIONS or not checksum:
@@ -100,19 +109,25 @@ class Decisions:
         return self._decided.get(name, "")
 
     def decide(self, name, decision):
-        """Keep a decision about a case.
+        """Keep a decision about a case. A file with lines that are not understood is kept under another name.
 
         Raises:
             OSError: the file cannot be written.
         """
+        self._take()
         decided, text = {**self._decided, name: decision}, io.StringIO(newline="")
         writer = csv.writer(text)
         writer.writerow(COLUMNS)
         writer.writerows([name, decision, self._checksums[name]] for name, decision in sorted(decided.items()))
         temporary = self.path.with_name(f"{FILE}.part")
+        temporary.unlink(missing_ok=True)  # it may be a link
         temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+        if self.ignored:
+            taken = [path.stem for path in self.path.parent.glob("*.csv")]
+            (kept,) = unique_names([f"{self.path.stem} kept"], taken)
+            os.replace(self.path, self.path.with_name(f"{kept}.csv"))
         os.replace(temporary, self.path)
-        self._decided = decided
+        self._decided, self.ignored = decided, 0
 
     def _read(self):
         """The lines of the file, as dictionaries; spreadsheet programs write ; instead of , in some countries."""

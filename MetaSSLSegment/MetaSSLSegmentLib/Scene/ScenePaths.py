@@ -81,10 +81,11 @@ def _found(node, path):
     storage, number = node.GetNodeReference(FILES), path.removeprefix(MARK)
     if path.startswith(MARK) and number.isdecimal() and storage is not None and storage.IsA("vtkMRMLStorageNode"):
         path = str(Path(storage.GetNthFileName(int(number)) or path))
-    return _moved(path)
+    return moved(path)
 
 
-def _moved(path):
+def moved(path):
+    """Where a file is now, as ``followFiles`` says."""
     url = slicer.mrmlScene.GetURL()
     if not url or os.path.exists(path):
         return path

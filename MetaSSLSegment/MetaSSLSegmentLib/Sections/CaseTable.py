@@ -42,7 +42,8 @@ class CaseTable:
 
     def show(self, rows):
         """Fill the table with CaseRows, in the order that was chosen; long tables go on in the next turns of the event
-        loop."""
+        loop. The selected cases stay selected, wherever they are now."""
+        selected = self.selected()
         self._rows, self._filled = list(rows), 0
         if self._sorting is not None:
             column, descending = self._sorting
@@ -53,16 +54,18 @@ class CaseTable:
         self.table.resizeColumnsToContents()
         for column in range(self.table.columnCount):
             self.table.setColumnWidth(column, min(self.table.columnWidth(column), WIDEST_COLUMN))
+        blocked = self.table.blockSignals(True)
+        self.table.clearSelection()
+        self.table.blockSignals(blocked)
+        self.select(selected)
 
     def sort(self, column):
-        """Sort by a column; by the same one again the other way round. The selected cases stay selected."""
+        """Sort by a column; by the same one again the other way round."""
         descending = self._sorting == (column, False)
-        self._sorting, selected = (column, descending), self.selected()
+        self._sorting = (column, descending)
         self._header.setSortIndicatorShown(True)
         self._header.setSortIndicator(column, qt.Qt.DescendingOrder if descending else qt.Qt.AscendingOrder)
-        self.table.clearSelection()
         self.show(self._rows)
-        self.select(selected)
 
     def _fillSome(self):
         end = min(self._filled + ROWS_AT_ONCE, len(self._rows))
@@ -106,7 +109,7 @@ class CaseTable:
     def selected(self):
         """Ids of the selected cases."""
         rows = sorted({index.row() for index in self.table.selectionModel().selectedRows()})
-        return [self._rows[n].id for n in rows]
+        return [self._rows[n].id for n in rows if n < len(self._rows)]
 
     def select(self, ids):
         """Select cases beside those that are selected."""

@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 from ..Engine.ModelCard import cardOf
 from ..Engine.Runs import classesOf
 from ..Scene.AcceptedLabels import acceptedPieces
-from ..Scene.CaseFiles import filesOf
+from ..Scene.CaseFiles import areSame, filesOf
 from ..Scene.FolderResults import coloured, loadResult, resultOf
 from ..Scene.ResultFolder import DECISIONS, Decisions, casesIn
 from ..Scene.Words import decisionName
@@ -43,8 +43,8 @@ class FolderTable(Section):
         ui.folderTable.connect("cellDoubleClicked(int,int)", lambda row, column: self._load(row, self.show))
         ui.previousResultButton.connect("clicked(bool)", lambda checked: self._step(-1))
         ui.nextResultButton.connect("clicked(bool)", lambda checked: self._step(1))
-        ui.acceptButton.connect("clicked(bool)", lambda checked: self._decide(ACCEPTED))
-        ui.rejectButton.connect("clicked(bool)", lambda checked: self._decide(REJECTED))
+        ui.acceptButton.connect("clicked(bool)", lambda checked: self._decide(self.listed[self._row()], ACCEPTED))
+        ui.rejectButton.connect("clicked(bool)", lambda checked: self._decide(self.listed[self._row()], REJECTED))
         ui.correctResultButton.connect("clicked(bool)", self.onCorrect)
         ui.useAcceptedButton.connect("clicked(bool)", self.onUseAccepted)
 
@@ -54,13 +54,19 @@ class FolderTable(Section):
 
     def refresh(self):
         """List what lies in the output folder now."""
+        selected = None if self._row() is None else self.listed[self._row()].name
         self._folder = str(self.ui.outputFolderPath.currentPath or "")
         self.listed = casesIn(self._folder) if self._folder else []
         self._decisions = Decisions(self._folder, self.listed)
         ignored = self._decisions.ignored if self.listed else 0
-        text = _("{count} line(s) of {file} could not be understood.") if ignored else ""
-        say(self.status, text.format(count=ignored, file=self._decisions.path), wrong=bool(ignored))
+        text = _("{count} line(s) of {file} could not be understood. With the next decision it gets another name.")
+        text = text.format(count=ignored, file=self._decisions.path) if ignored else ""
+        say(self.status, text, wrong=bool(ignored))
         self._fill()
+        self.ui.folderTable.clearSelection()
+        for row, case in enumerate(self.listed):
+            if case.name == selected:
+                self.ui.folderTable.selectRow(row)
 
     def _fill(self):
         table = self.ui.folderTable
@@ -140,46 +146,55 @@ class FolderTable(Section):
 
     # Deciding
 
-    def _decide(self, decision, row=None):
-        row = self._row() if row is None else row
+    def _decide(self, case, decision, decisions=None):
+        """Keep a decision, in the file of the folder of which the case is: that one may be listed no more."""
         try:
-            self._decisions.decide(self.listed[row].name, decision)
+            (decisions or self._decisions).decide(case.name, decision)
             say(self.status, "")
         except OSError as error:
             text = _("The decision cannot be kept: {error}. Check the folder and the free disk space.")
             say(self.status, text.format(error=error), wrong=True)
-        self.ui.folderTable.item(row, 1).setText(decisionName(self._decisions.of(self.listed[row].name)))
+        for row, listed in enumerate(self.listed):
+            self.ui.folderTable.item(row, 1).setText(decisionName(self._decisions.of(listed.name)))
         self.ui.folderTable.resizeColumnToContents(1)
         self.updateButtons()
 
     def onCorrect(self, _checked=False):
         """Open the selected result in the Segment Editor."""
-        row = self._row()
-        self._decide(CORRECTED, row)
-        self._load(row, self.correct)
+        row, decisions = self._row(), self._decisions
+        case = self.listed[row]
+
+        def correct(result):
+            self._decide(case, CORRECTED, decisions)
+            self.correct(result)
+
+        self._load(row, correct)
 
     def tellLabelled(self, volume):
         """The result of a volume has become a label: keep that when it is one of this folder."""
         files = filesOf(volume)
-        for row, case in enumerate(self.listed):
-            if case.images == files:
-                self._decide(LABELLED, row)
+        for case in self.listed:
+            if areSame(case.images, files):
+                self._decide(case, LABELLED)
 
     def onUseAccepted(self, _checked=False):
         """Make the accepted results labels of their cases."""
-        accepted = self._with(ACCEPTED)
+        accepted, decisions = self._with(ACCEPTED), self._decisions
         channels = cardOf(self.ui.modelBox.currentData or "").channels
 
-        def done(_none):
-            for case in accepted:
-                self._decide(LABELLED, self.listed.index(case))
-            self.task.finish(_("{count} case(s) are labelled now.").format(count=len(accepted)))
+        def labelled(case):
+            self._decide(case, LABELLED, decisions)
             self.labelled()
+
+        def done(leftOut):
+            self.refresh()
+            text = _("{count} case(s) are labelled now.").format(count=len(accepted) - len(leftOut))
+            self.task.finish("\n".join([text, *leftOut]), wrong=bool(leftOut))
 
         slicer.mrmlScene.SaveStateForUndo()
         self.task.begin(_("Labels are being written."))
         folder, classes = Path(self._folder), self._classesOfModel()
-        pieces = acceptedPieces(self.cases, folder, accepted, classes, channels, self.logic.runs.folder)
+        pieces = acceptedPieces(self.cases, folder, accepted, classes, channels, self.logic.runs.folder, labelled)
         self.task.work(pieces, done)
 
     def cleanup(self):

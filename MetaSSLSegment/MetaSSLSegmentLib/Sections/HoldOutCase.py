@@ -5,6 +5,7 @@ from slicer.i18n import tr as _
 
 from ..Engine.Runs import classesOf, modelIn
 from ..Scene.CasePreview import loadPrediction
+from ..Scene.HoldOutImage import isImageOf
 from ..Scene.Result import isInScene
 from ..Scene.ResultLoader import LoadError
 from ..Scene.SideBySide import showSideBySide
@@ -25,19 +26,24 @@ class HoldOutCase:
         self.logic = logic
         self.task = Task(logic, line)
 
-    def show(self, run, ID, shown, device):
+    def show(self, run, row, shown, device):
         """Segment the case and show the prediction; without the model or its files nothing happens.
 
         Args:
             run: the run folder.
-            ID: of the case.
+            row: CaseRow of the case.
             shown: the ShownCase.
             device: where to compute.
         """
+        ID = row.id
         model, dataset = modelIn(run), _datasetWith(run, ID)
         if self.logic.busy() or self.logic.notReady() or model is None or dataset is None or shown.annotation is None:
             return
         self.task.begin(_("{case} is being segmented, to be shown beside its annotation.").format(case=ID), True)
+        if not isImageOf(row, shown.volume, dataset.cases[0].images):
+            text = _("The training was measured on another case that is called {case}, or it has changed since.")
+            self.task.finish(text.format(case=ID), wrong=True)
+            return
         file, results = self.task.folder / "dataset.json", self.task.folder / "results"
         try:
             dataset.save(file)

@@ -34,7 +34,8 @@ class ReviewSection(Section):
         self.whyNotImprove = lambda: ""
         """Says why it cannot be improved now; "" when it can."""
         self.drawing = None
-        """A segmentation that is drawn from nothing, without a result to correct."""
+        """A segmentation that is drawn from nothing, without a result to correct; until another result is chosen."""
+        self._shown = None
         self.placeList = PlaceList(ui.placeTable, self._onLooked)
         self.bar = CorrectionBar(self.placeList.next)
         self._shortcut = shortcutOn(ui.reviewSection, self.placeList.next)
@@ -50,7 +51,7 @@ class ReviewSection(Section):
 
     def forgetScene(self):
         super().forgetScene()
-        self.drawing = None
+        self.drawing = self._shown = None
         self.bar.close()
 
     def nodesChanged(self):
@@ -61,6 +62,9 @@ class ReviewSection(Section):
     def showResult(self):
         """Show what is known of the chosen result."""
         result = self.chosen()
+        before, self._shown = self._shown, None if result is None else result.first
+        if self._shown is not None and self._shown is not before:
+            self.drawing = None
         self.placeList.show(*(([], ()) if result is None else (result.places(), result.looked())))
         text = "" if result is None else _inWords(result.findings())
         if isInScene(self.drawing):
@@ -160,10 +164,10 @@ class ReviewSection(Section):
 
     def _rowOf(self, volume):
         """The row of a volume; a new one when it is in the table not yet."""
-        row = rowOf(self.cases, volume)
-        if row is None and volume.GetAttribute(FILES) is not None:
+        row, files = rowOf(self.cases, volume), filesOf(volume)
+        if row is None and files and volume.GetAttribute(FILES) is not None:
             channels = cardOf(self.ui.modelBox.currentData or "").channels
-            return addFiles(self.cases, volume.GetName(), filesOf(volume), channels)
+            return addFiles(self.cases, volume.GetName(), files, channels)
         return row or self.cases.addNodes(volume)
 
     def _annotate(self, row, segmentationNode, volumeNode, label=None):
@@ -173,7 +177,10 @@ class ReviewSection(Section):
 
     @staticmethod
     def _told(row):
-        text = _("{case} is a labelled case now.").format(case=row.id)
+        text = _("{case} is a labelled case now.")
+        if row.role == "hold-out":
+            text = _("{case} has got another annotation. It stays a hold-out case.")
+        text = text.format(case=row.id)
         return text if row.label is None else text + " " + _("Its label is {file}").format(file=row.label)
 
     def cleanup(self):

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import qt
 import slicer
+from metassl import run_holder
 from slicer.i18n import tr as _
 
 from ..Engine.RunFiles import deleteCache, deleteRun, exportModel, factsOf, importModel
@@ -78,6 +79,7 @@ class RunTable(Section):
             _("Preprocessed volumes are being deleted."),
             lambda: [deleteCache(facts.path) for facts in found],
             _("{size} MB are free again.").format(size=round(sum(facts.cacheSize for facts in found) / 1e6)),
+            found,
         )
 
     def onDeleteRun(self, _checked=False):
@@ -88,6 +90,7 @@ class RunTable(Section):
                 _("Trainings are being deleted."),
                 lambda: [deleteRun(facts.path) for facts in found],
                 _("{size} MB are free again.").format(size=round(sum(facts.size for facts in found) / 1e6)),
+                found,
             )
 
     def onExport(self, _checked=False):
@@ -116,9 +119,13 @@ class RunTable(Section):
                 _("The model {name} can be chosen in section 4.").format(name=folder.name),
             )
 
-    def _work(self, reason, function, text):
-        """Do what waits for the disk in another thread."""
+    def _work(self, reason, function, text, changed=()):
+        """Do what waits for the disk in another thread; not when a training that it changes has come into use."""
         self.task.begin(reason, survives=True)
+        inUse = next(filter(None, (_inUse(facts._replace(holder=run_holder(facts.path))) for facts in changed)), "")
+        if inUse:
+            self.task.finish(inUse, wrong=True)
+            return
         self.task.work(inThread(function), lambda _none: self.task.finish(text))
 
 

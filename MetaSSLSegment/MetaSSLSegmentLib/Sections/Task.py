@@ -153,11 +153,12 @@ class Task:
             self.line.stopping(text or _("Stopping..."), kill)
         self.logic.engine.stop(graceSeconds)
 
-    def sceneCloses(self):
-        """The scene in which the work began is about to close: end what belongs to it, whose results nobody wants."""
+    def sceneCloses(self, text=None):
+        """The scene in which the work began is about to close, or for another reason (a text for people) it is not the
+        same any more: end what belongs to it, whose results nobody wants."""
         if not self.isRunning or self._survives:
             return
-        self.finish(_("Stopped, because the scene was closed."), wrong=True)
+        self.finish(text or _("Stopped, because the scene was closed."), wrong=True)
         self.logic.engine.abandon()
 
     def finish(self, text=None, wrong=False):

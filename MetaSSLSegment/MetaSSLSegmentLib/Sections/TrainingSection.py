@@ -213,7 +213,8 @@ class TrainingSection(Section):
         """Show image and annotation at once, and the prediction when it is there."""
         shown = self.showCase(ID)
         if shown is not None:
-            self._holdOutCase.show(self._run, ID, shown, self.parameters.device)
+            row = next(row for row in self.cases.rows if row.id == ID)
+            self._holdOutCase.show(self._run, row, shown, self.parameters.device)
 
     # Ending
 
