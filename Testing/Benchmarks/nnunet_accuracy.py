@@ -3,9 +3,7 @@
     PYTHONPATH=MetaSSLSegment build/nnunet/bin/python Testing/Benchmarks/nnunet_accuracy.py --data FOLDER --minutes 5
 
 ``nnunet.py`` says how to make the environment. nnU-Net plans and preprocesses the labelled cases (that time is not
-counted) and trains its own 3d_fullres plan with its own network, batch, augmentation, loss and optimiser. Its learning
-rate falls to zero over the minutes, so that a short training is not stopped at its height, or with ``--own-schedule``
-over its 1000 epochs of 250 steps.
+counted) and trains its own 3d_fullres plan with its own network, batch, augmentation, loss, optimiser and schedule.
 The measured cases are segmented with overlapping windows and, as by MetaSSL's default, without mirroring.
 """
 
@@ -40,7 +38,7 @@ class Data:
         self.folder, self.dataset = folder, dataset
 
 
-def train(folder: Path, minutes: float, own_schedule: bool):
+def train(folder: Path, minutes: float):
     """nnU-Net's trainer after so many minutes, and its number of steps."""
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -51,9 +49,8 @@ def train(folder: Path, minutes: float, own_schedule: bool):
     trainer.dataloader_train, _ = trainer.get_dataloaders()
     trainer.on_train_epoch_start()
     begin, steps = time.monotonic(), 0
-    while (spent := (time.monotonic() - begin) / 60 / minutes) < 1:
-        epochs = steps / trainer.num_iterations_per_epoch if own_schedule else spent * trainer.num_epochs
-        trainer.lr_scheduler.step(epochs)
+    while time.monotonic() - begin < 60 * minutes:
+        trainer.lr_scheduler.step(steps / trainer.num_iterations_per_epoch)
         trainer.train_step(next(trainer.dataloader_train))
         steps += 1
     return trainer, steps, time.monotonic() - begin
@@ -80,8 +77,7 @@ def segment(trainer, folder: Path, dataset: Dataset, out: Path) -> None:
 def measure(data: Path, seed: int, args: argparse.Namespace) -> None:
     """One draw of one organ; leaves its result beside those of ``accuracy.py``."""
     here = accuracy.Experiment(data, "test", False, args.minutes, "minutes")
-    row = f"{ROW}, its own schedule" if args.own_schedule else ROW
-    run = accuracy.Run(row, (), seed)
+    run = accuracy.Run(ROW, (), seed)
     result = args.results / here.name / f"{run.name}.json"
     if result.exists():
         return
@@ -91,12 +87,12 @@ def measure(data: Path, seed: int, args: argparse.Namespace) -> None:
         dataset = accuracy.dataset_of(run, here, args, folder)
         with redirect_stdout(io.StringIO()):
             prepare(Data(folder, dataset))
-            trainer, steps, seconds = train(folder, args.minutes, args.own_schedule)
+            trainer, steps, seconds = train(folder, args.minutes)
             segment(trainer, folder, dataset, folder / "predictions")
         dataset.save(folder / "dataset.json")
         rows = [asdict(row) for row in evaluate_folder(folder / "predictions", folder / "dataset.json").rows]
         content = {
-            "row": row,
+            "row": ROW,
             "seed": seed,
             "budget": args.minutes,
             "unit": "minutes",
@@ -119,7 +115,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--own-schedule", action="store_true", help="of the learning rate; see above")
     parser.add_argument("--results", type=Path, default=Path("Testing/Benchmarks/Results"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
