@@ -32,7 +32,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -181,8 +181,13 @@ def spoil(label: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return padded[tuple(slice(3 - s, 3 - s + n) for s, n in zip(shift, label.shape))].astype(np.uint8)
 
 
-def execute(run: Run, here: Experiment, args: argparse.Namespace) -> None:
-    """Train, predict, evaluate; write the result last."""
+def execute(run: Run, here: Experiment, args: argparse.Namespace, cases: Callable[..., Dataset] = dataset_of) -> None:
+    """Train, predict, evaluate; write the result last.
+
+    Args:
+        run, here, args: what, on which data, and the command line.
+        cases: as ``dataset_of``.
+    """
     folder = args.out / here.name / run.name
     result = args.results / here.name / f"{run.name}.json"
     if result.exists():
@@ -199,7 +204,7 @@ def execute(run: Run, here: Experiment, args: argparse.Namespace) -> None:
     if (trained / "job.json").exists():
         metassl("train", "--resume", str(trained))
     else:
-        dataset = dataset_of(run, here, args, folder)
+        dataset = cases(run, here, args, folder)
         dataset.save(file)
         budget = ["--minutes", str(here.budget)]
         if here.unit == "units":
