@@ -9,7 +9,7 @@ it is asked for, and torch only by what needs it.
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 VOCABULARY = {
     "MetaSSLError": "errors",
