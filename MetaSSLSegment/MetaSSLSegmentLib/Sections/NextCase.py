@@ -11,7 +11,7 @@ from .WorkLine import WorkLine
 
 
 class NextCase(Section):
-    """Annotate next: the unlabelled case of which a label teaches most, with the model's prediction to begin with."""
+    """Annotate next: the unlabelled case to label first, with the model's prediction to begin with."""
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
