@@ -82,7 +82,7 @@ def _keep_hold_out_facts(run, reporter: Reporter, should_stop: Callable[[], bool
         keep_hold_out_facts(run.model, model, dataset, watch(reporter, "comparing", should_stop))
     except Stopped:
         return
-    except (OutOfMemoryError, DiskError) as error:
+    except (OutOfMemoryError, MemoryError, DiskError) as error:
         reporter.warning(f"Agreement and confidence of the hold-out cases are not kept: {error}")
 
 
