@@ -212,6 +212,19 @@ def test_a_budget_that_is_too_small_is_said_before_the_start(user, tmp_path):
     assert user.ui.budgetText.text.startswith("About 50 steps, by the pace of your last training. That is too little")
 
 
+def test_the_default_method_says_what_the_unlabelled_cases_bring_with_such_a_budget(user):
+    user.choose("budgetBox", "iterations")
+    assert (user.parameters.method, user.parameters.metasslLoss) == ("mean-teacher", True)
+    for steps, words in ((2000, "brought about 0.04 Dice"), (700, "0.01 to 0.04 Dice"), (699, "more time pays")):
+        user.parameters.iterations = steps
+        assert words in user.ui.budgetText.text
+    user.parameters.iterations = 100
+    assert user.ui.budgetText.text.startswith("That is too little") and "Dice" not in user.ui.budgetText.text
+    user.parameters.iterations = 2000
+    user.parameters.metasslLoss = False
+    assert user.ui.budgetText.text == "", "measured with the MetaSSL loss only"
+
+
 def test_a_training_says_when_it_has_too_little_time_and_when_it_had(user, tmp_path):
     section, status = user.widget.trainingSection, user.ui.trainingStatus
     section._run = tmp_path / "runs" / "r"
