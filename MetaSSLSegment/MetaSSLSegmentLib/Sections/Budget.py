@@ -4,8 +4,8 @@ from metassl import FEW_STEPS, duration
 from slicer.i18n import tr as _
 
 SOME, MANY = 700, 2000
-"""Steps of the default method with which the unlabelled cases brought 0.01 and 0.04 Dice (the mean of four data sets with
-four labels, against supervised training of the same compute; docs/benchmarks.md)."""
+"""Steps of the default method with which the unlabelled cases brought 0.01 and 0.04 Dice (the mean of four data sets
+with four labels, against supervised training of the same compute; docs/benchmarks.md)."""
 
 
 def budgetInWords(parameters, pace):
@@ -30,7 +30,7 @@ def budgetInWords(parameters, pace):
 
 
 def gainInWords(steps):
-    """What the unlabelled cases brought with about so many steps of the default method, as measured; "" without steps."""
+    """What the unlabelled cases brought with so many steps of the default method, as measured; "" without steps."""
     if steps is None:
         return ""
     if steps >= MANY:
