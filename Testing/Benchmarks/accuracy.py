@@ -218,20 +218,24 @@ def execute(run: Run, here: Experiment, args: argparse.Namespace, cases: Callabl
     measured = ("--roles", "ignored", "--threads", str(args.threads), "--device", args.device)
     metassl("predict", str(trained / "model"), str(file), "--out", str(found), *measured)
     metassl("evaluate", str(found), str(file), "--out", str(folder))
-    plan = json.loads((trained / "plan.json").read_text(encoding="utf-8"))
-    content = {
-        "row": run.row,
-        "seed": run.seed,
-        "budget": here.budget,
-        "unit": here.unit,
-        "threads": args.threads,
-        "options": run.options,
-        "patch": plan["patch"],
-        **training_facts(trained),
-        "machine": machine(args.device),
-        "cases": measured_cases(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["rows"]),
-    }
-    write_text(result, json.dumps(content) + "\n")
+    patch = json.loads((trained / "plan.json").read_text(encoding="utf-8"))["patch"]
+    rows = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["rows"]
+    options = [option.removeprefix(f"{args.out}{os.sep}") for option in run.options]  # no path of this machine
+    facts = {"threads": args.threads, "options": options, "patch": patch, **training_facts(trained)}
+    write_result(result, run, here, {**facts, "machine": machine(args.device)}, rows)
+
+
+def write_result(file: Path, run: Run, here: Experiment, facts: dict, rows: list[dict]) -> None:
+    """Write what the tables are made of.
+
+    Args:
+        file: the JSON.
+        run, here: what was measured, and on which data.
+        facts: of the training: threads, options, patch, training_seconds, steps, machine.
+        rows: of metrics.json.
+    """
+    what = {"row": run.row, "seed": run.seed, "budget": here.budget, "unit": here.unit}
+    write_text(file, json.dumps({**what, **facts, "cases": measured_cases(rows)}) + "\n")
 
 
 def measured_cases(rows: list[dict]) -> dict[str, dict[str, list[float | None]]]:

@@ -9,7 +9,6 @@ The measured cases are segmented with overlapping windows and, as by MetaSSL's d
 
 import argparse
 import io
-import json
 import os
 import sys
 import tempfile
@@ -24,7 +23,6 @@ import torch
 from metassl.data.dataset import Dataset
 from metassl.data.images import image_like, read_image, write_image
 from metassl.evaluation.evaluate import evaluate_folder
-from metassl.files import write_text
 from nnunet import CONFIGURATION, CPU, nnunet_file, prepare, settle
 from report import machine
 
@@ -91,20 +89,15 @@ def measure(data: Path, seed: int, args: argparse.Namespace) -> None:
             segment(trainer, folder, dataset, folder / "predictions")
         dataset.save(folder / "dataset.json")
         rows = [asdict(row) for row in evaluate_folder(folder / "predictions", folder / "dataset.json").rows]
-        content = {
-            "row": ROW,
-            "seed": seed,
-            "budget": args.minutes,
-            "unit": "minutes",
-            "threads": args.threads,
-            "options": (),
-            "patch": list(trainer.configuration_manager.patch_size),
-            "training_seconds": seconds,
-            "steps": steps,
-            "machine": machine(),
-            "cases": accuracy.measured_cases(rows),
-        }
-    write_text(result, json.dumps(content) + "\n")
+    facts = {
+        "threads": args.threads,
+        "options": (),
+        "patch": list(trainer.configuration_manager.patch_size),
+        "training_seconds": seconds,
+        "steps": steps,
+        "machine": machine(),
+    }
+    accuracy.write_result(result, run, here, facts, rows)
     print(f"{here.name}, seed {seed}: {steps} steps", flush=True)
 
 

@@ -65,13 +65,12 @@ def add_report(commands) -> None:
 
 
 def _report(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
-    from ..review.learning_curve import learning_curve
     from ..review.report import write_report
 
     out = args.out or args.run / "report.html"
-    write_report(args.run, out, _device(args, reporter), watch(reporter, "reporting", should_stop))
+    curve = write_report(args.run, out, _device(args, reporter), watch(reporter, "reporting", should_stop))
     reporter.info(f"Wrote {out}")
-    reporter.event("done", out=str(out), learning_curve=learning_curve(args.run))
+    reporter.event("done", out=str(out), learning_curve=curve)
 
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:

@@ -35,7 +35,7 @@ DOUBT = (235, 0, 120)
 
 def write_report(
     run: Path | str, out: Path | str, device: torch.device | str = "cpu", watch: Watch = UNWATCHED
-) -> None:
+) -> dict[str, Any] | None:
     """Write the report of a run: data, settings, curves, hold-out cases, pictures of the worst, places, doubts.
 
     Args:
@@ -43,6 +43,9 @@ def write_report(
         out: the HTML file.
         device: where to segment the cases.
         watch: follows.
+
+    Returns:
+        What ``learning_curve`` says of the run.
 
     Raises:
         InputError: not a run folder, or it has no model yet.
@@ -60,17 +63,19 @@ def write_report(
     cases = (*dataset.with_role("hold-out"), *dataset.with_role("labelled"))
     rows, shown = _judged(model, dataset, cases[:MOST_CASES], watch)
     left = f" The other {len(cases) - MOST_CASES} cases were left out." if len(cases) > MOST_CASES else ""
+    curve = learning_curve(run)
     sections = [
         ("Data", _data(dataset)),
         ("Training", _training(model, job)),
         ("Curves", _curves(events)),
-        ("Is it worth annotating more?", _learning_curve(learning_curve(run))),
+        ("Is it worth annotating more?", _learning_curve(curve)),
         ("Cases", _cases(rows, left)),
         ("Worst cases", "".join(shown)),
         ("Annotations to look at", _doubts(rows, events["annotations"])),
         ("All settings", _settings(job)),
     ]
     write_text(out, document(f"MetaSSL: {dataset.name}", sections))
+    return curve
 
 
 Row = tuple[Audit, dict[str, Any]]
