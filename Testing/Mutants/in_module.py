@@ -12,14 +12,14 @@ MUTANTS = (
     ),
     Mutant(
         "transforms are not applied",
-        "MetaSSLSegmentLib/Scene/CaseExporter.py",
+        "MetaSSLSegmentLib/Scene/Grid.py",
         "vtk.vtkMatrix4x4.Multiply4x4(toWorld, matrix, matrix)",
         "pass",
         "Module/test_exchange.py",
     ),
     Mutant(
         "transforms in the wrong order",
-        "MetaSSLSegmentLib/Scene/CaseExporter.py",
+        "MetaSSLSegmentLib/Scene/Grid.py",
         "Multiply4x4(toWorld, matrix, matrix)",
         "Multiply4x4(matrix, toWorld, matrix)",
         "Module/test_exchange.py",

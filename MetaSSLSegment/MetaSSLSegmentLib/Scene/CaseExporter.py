@@ -3,11 +3,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 import slicer
-import vtk
 from metassl import GEOMETRY_REMEDIES, geometry_problem
 from slicer.i18n import tr as _
 
-from .Grid import giveGrid, lpsGrid
+from .Grid import giveGrid, ijkToWorld, lpsGrid
 from .Masks import ExportError, drawSegments, fillEmptySlices
 from .Pieces import atOnce, inThread
 
@@ -77,12 +76,7 @@ class CaseExporter:
                 )
             )
         _requireLinear(volumeNode)
-        matrix = vtk.vtkMatrix4x4()
-        volumeNode.GetIJKToRASMatrix(matrix)
-        if volumeNode.GetParentTransformNode() is not None:
-            toWorld = vtk.vtkMatrix4x4()
-            volumeNode.GetParentTransformNode().GetMatrixTransformToWorld(toWorld)
-            vtk.vtkMatrix4x4.Multiply4x4(toWorld, matrix, matrix)
+        matrix = ijkToWorld(volumeNode)
         axes = slicer.util.arrayFromVTKMatrix(matrix)
         spacing = np.linalg.norm(axes[:3, :3], axis=0)
         problem = geometry_problem(spacing, axes[:3, :3] / np.maximum(spacing, 1e-300), axes[:3, 3])

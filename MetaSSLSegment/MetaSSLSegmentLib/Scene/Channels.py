@@ -4,9 +4,10 @@ import itertools
 
 import numpy as np
 import slicer
-import vtk
 from metassl import InputError
 from slicer.i18n import tr as _
+
+from .Grid import ijkToWorld
 
 TOLERANCE = 0.1
 """Channels may lie this many voxels apart, as the engine allows it too."""
@@ -72,8 +73,4 @@ def _distance(first, second):
 
 def _toWorld(volume):
     """4 x 4 matrix from (i, j, k) to RAS in the world."""
-    matrix, toWorld = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
-    if volume.GetParentTransformNode() is not None:
-        volume.GetParentTransformNode().GetMatrixTransformToWorld(toWorld)
-    return slicer.util.arrayFromVTKMatrix(toWorld) @ slicer.util.arrayFromVTKMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(ijkToWorld(volume))

@@ -1,4 +1,4 @@
-"""The grid of a volume as SimpleITK has it."""
+"""The grid of a volume: in the world, and as SimpleITK has it."""
 
 import numpy as np
 import SimpleITK as sitk
@@ -6,6 +6,17 @@ import slicer
 import vtk
 
 TO_LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+def ijkToWorld(node):
+    """vtkMatrix4x4 from (i, j, k) of a volume node to RAS in the world; its parent transform, if any, is linear."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    if node.GetParentTransformNode() is not None:
+        toWorld = vtk.vtkMatrix4x4()
+        node.GetParentTransformNode().GetMatrixTransformToWorld(toWorld)
+        vtk.vtkMatrix4x4.Multiply4x4(toWorld, matrix, matrix)
+    return matrix
 
 
 def lpsGrid(node):
