@@ -4,8 +4,10 @@
 
 A RUN was trained already; the cases of its data set that it left out (role ignored), with labels, are segmented.
 Measured is, class by class, how far the agreement of the two predictions, and the Dice that their confidence promises,
-put the cases into the order of their true Dice (Spearman), and how many of the wrong voxels lie near the places to look
-at. ``accuracy.py`` leaves such runs.
+put the cases into the order of their true Dice, and how many of the wrong voxels lie near the places to look at. The
+order is judged by its rank correlation (Spearman) and by the area under the risk-coverage curve (AURC): what the Dice
+of the cases lacks of 1, on average over keeping only the first one, two, ... of all. Runs of the same data and method
+are averaged. ``accuracy.py`` leaves such runs.
 """
 
 import argparse
@@ -78,6 +80,13 @@ def near_places(
     return np.array([[share_near(points[:n], wrong) for n in PLACES] for points in (ours, chosen)])
 
 
+def aurc(order: list[float], true: list[float]) -> float:
+    """Area under the risk-coverage curve: mean of 1 - Dice over the n most trusted cases, on average over n."""
+    trusted_first = np.argsort(-np.array(order), kind="stable")
+    risks = 1 - np.array(true)[trusted_first]
+    return float((risks.cumsum() / np.arange(1, len(risks) + 1)).mean())
+
+
 def figures(run: Path) -> dict:
     """What the predictions of the left out cases say against their labels."""
     model, dataset = load_model(run), Dataset.load(run / "dataset.json")
@@ -90,27 +99,24 @@ def figures(run: Path) -> dict:
         near.append(near_places(model, prediction, truth, generator))
         agreement = class_agreement(prediction, model.classes)
         for c, true in zip(model.classes, dice):
-            rows[c.name].append((true, agreement[c.name], soft_dice(prediction, c.value)))
+            rows[c.name].append((true, agreement[c.name] or 0.0, soft_dice(prediction, c.value)))
     print()
     classes = {}
     for name, values in rows.items():
         true, agreement, soft = (list(column) for column in zip(*values))
         classes[name] = {
-            "cases": f"{len(true)}",
-            "true Dice": f"{np.mean(true):.3f} ± {np.std(true):.3f}",
-            "agreement": f"{np.mean(agreement):.3f} ± {np.std(agreement):.3f}",
-            "Spearman of agreement": f"{spearman(agreement, true):.2f}",
-            "of soft Dice": f"{spearman(soft, true):.2f}",
-            "worst fifth by agreement: true Dice": f"{worst(agreement, true):.3f}",
+            "cases": len(true),
+            "true Dice": np.mean(true),
+            "agreement": np.mean(agreement),
+            "Spearman of agreement": spearman(agreement, true),
+            "of soft Dice": spearman(soft, true),
+            "AURC by chance": 1 - np.mean(true),
+            "by agreement": aurc(agreement, true),
+            "by soft Dice": aurc(soft, true),
+            "by true Dice": aurc(true, true),
         }
     method = model.metadata["metassl"]["method"]
     return {"name": f"{dataset.name}, {method}", "classes": classes, "near": np.mean(near, axis=0)}
-
-
-def worst(agreement: list[float], true: list[float]) -> float:
-    """Mean true Dice of the fifth of the cases that agree least."""
-    first = np.argsort(agreement, kind="stable")[: max(1, round(len(true) / 5))]
-    return float(np.mean(np.array(true)[first]))
 
 
 def main() -> None:
@@ -126,18 +132,33 @@ def main() -> None:
 
 
 def tables(results: list[dict]) -> str:
-    """The figures as Markdown."""
-    first = next(iter(results[0]["classes"].values()))
-    lines = [f"| data, method, class | {' | '.join(first)} |", "|---|" + "---|" * len(first)]
+    """The figures as Markdown, on average over the runs of a name; correlations also with their range."""
+    groups: dict[str, list[dict]] = {}
     for found in results:
-        for name, values in found["classes"].items():
-            lines.append(f"| {found['name']}, {name} | {' | '.join(values.values())} |")
+        groups.setdefault(found["name"], []).append(found)
+    first = next(iter(results[0]["classes"].values()))
+    lines = [f"| data, method, class | runs | {' | '.join(first)} |", "|---|---|" + "---|" * len(first)]
+    for name, runs in groups.items():
+        for c in runs[0]["classes"]:
+            cells = [cell(what, [found["classes"][c][what] for found in runs]) for what in first]
+            lines.append(f"| {name}, {c} | {len(runs)} | {' | '.join(cells)} |")
     lines += ["", f"| wrong voxels near the first | {' | '.join(f'{n} places' for n in PLACES)} |"]
     lines.append("|---|" + "---|" * len(PLACES))
-    for found in results:
-        for name, values in zip(("places", "random border voxels"), found["near"]):
-            lines.append(f"| {found['name']}, {name} | {' | '.join(f'{v:.0%}' for v in values)} |")
+    for name, runs in groups.items():
+        near = np.mean([found["near"] for found in runs], axis=0)
+        for where, values in zip(("places", "random border voxels"), near):
+            lines.append(f"| {name}, {where} | {' | '.join(f'{v:.0%}' for v in values)} |")
     return "\n".join(lines)
+
+
+def cell(what: str, values: list[float]) -> str:
+    """One cell of the first table."""
+    if what == "cases":
+        return str(values[0])
+    if "AURC" in what or what.startswith(("by", "true", "agreement")):
+        return f"{np.mean(values):.3f}"
+    spread = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f}{spread}"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""What four more labels bring: ranked or random cases, from scratch or from the model in a third of the time.
+"""What four more labels bring, which cases they should be, and whether a training has to begin anew.
 
-    python Testing/Benchmarks/more_labels.py --data FOLDER [--budget 250] [--seeds 0 1]
+    python Testing/Benchmarks/more_labels.py --data FOLDER [--budget 250] [--seeds 0 1 2 3 4]
 
-A draw begins with four labels and the default training. ``metassl rank`` and chance then choose four more of the
-unlabelled cases, whose labels the data set has. With eight labels a training from scratch takes the same budget again,
-one from the first model a third of it. Results lie beside those of ``accuracy.py``, whose tables show them.
+A draw begins with four labelled cases and the default training. Chance, ``metassl rank`` and the lowest agreement each
+choose four more of the unlabelled cases, whose labels the data set has. With eight labels a training from the first
+model takes a third of the budget; with the random ones another from scratch takes all of it. One row begins with the
+four typical cases of ``metassl rank`` without a model instead. Results lie beside those of ``accuracy.py``, whose
+tables show them.
 """
 
 import argparse
@@ -21,35 +23,47 @@ from metassl.data.dataset import Dataset
 MORE = 4
 
 
-def ranked(folder: Path, threads: int) -> list[str]:
-    """The first cases of ``metassl rank`` with the model of a run folder's parent."""
-    out = folder / "ranking.json"
+def ranking(dataset: Path, out: Path, args: argparse.Namespace, *model: Path) -> list[dict]:
+    """The cases of ``metassl rank``, as it orders them."""
     if not out.exists():
-        command = [sys.executable, "-m", "metassl", "rank", str(folder / "run"), str(folder / "dataset.json")]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        command += ["--out", str(out), "--threads", str(threads), "--device", "cpu"]
+        command = [sys.executable, "-m", "metassl", "rank", *map(str, model), str(dataset), "--out", str(out)]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
+        command += ["--threads", str(args.threads), "--device", "cpu"]
         subprocess.run(command, check=True, capture_output=True, env=environment)
-    return [case["case"] for case in json.loads(out.read_text(encoding="utf-8"))["cases"]][:MORE]
+    return json.loads(out.read_text(encoding="utf-8"))["cases"]
+
+
+def typical(run: accuracy.Run, here: accuracy.Experiment, args: argparse.Namespace, folder: Path) -> Dataset:
+    """The data set of a draw with the labels of the typical cases instead of its own."""
+    dataset = accuracy.dataset_of(run, here, args, folder)
+    unlabelled = dataset.with_roles({case.id: "unlabelled" for case in dataset.with_role("labelled")})
+    unlabelled.save(folder / "unlabelled.json")
+    first = ranking(folder / "unlabelled.json", folder / "ranking.json", args)[:MORE]
+    return unlabelled.with_roles({case["case"]: "labelled" for case in first})
 
 
 def draw(seed: int, here: accuracy.Experiment, args: argparse.Namespace) -> None:
-    """One first model, and four that go on from it."""
+    """One first model, and those that go on from it."""
     first = accuracy.Run("4 labels", (), seed)
     accuracy.execute(first, here, args)
+    accuracy.execute(accuracy.Run("4 labels, typical", (), seed), here, args, typical)
     folder = args.out / here.name / first.name
     dataset = Dataset.load(folder / "dataset.json")
     unlabelled = sorted(case.id for case in dataset.with_role("unlabelled"))
+    ranked = ranking(folder / "dataset.json", folder / "ranking.json", args, folder / "run")
+    worst = sorted(ranked, key=lambda case: -1 if case["agreement"]["mean"] is None else case["agreement"]["mean"])
     third = json.loads((folder / "run" / "job.json").read_text(encoding="utf-8"))["megavoxels"] / 3
-    warm = ("--from", str(folder / "run"), "--megavoxels", str(third))
-    for name, chosen in (
-        ("random", random.Random(seed).sample(unlabelled, MORE)),
-        ("ranked", ranked(folder, args.threads)),
+    warm = ("from the model, a third", ("--from", str(folder / "run"), "--megavoxels", str(third)))
+    for name, chosen, starts in (
+        ("random", random.Random(seed).sample(unlabelled, MORE), [warm, ("from scratch", ())]),
+        ("ranked", [case["case"] for case in ranked[:MORE]], [warm]),
+        ("worst first", [case["case"] for case in worst[:MORE]], [warm]),
     ):
         more = dataset.with_roles(dict.fromkeys(chosen, "labelled"))
-        for start, options in (("from scratch", ()), ("from the model, a third", warm)):
+        for start, options in starts:
             run = accuracy.Run(f"4 more labels, {name}, {start}", options, seed)
             accuracy.execute(run, here, args, lambda *_, more=more: more)
-            print(f"{run.name}: done", flush=True)
+            print(f"{here.name}, {run.name}: done", flush=True)
 
 
 def main() -> None:

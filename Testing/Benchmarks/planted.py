@@ -1,51 +1,55 @@
 """Mistakes that annotators make, planted into right annotations: does ``metassl audit`` find them?
 
-    python Testing/Benchmarks/planted.py --data FOLDER [--iterations 150] [--table docs/benchmarks.md]
+    python Testing/Benchmarks/planted.py --data FOLDER [--labelled 8] [--budget 500] [--seeds 0 1 2]
 
-FOLDER holds images/, labels/ and split.json with the keys pool and test. A model is trained on 20 labelled cases of the
-pool, half of which have one mistake each, and 60 unlabelled ones. Audited are these cases, whose mistakes the model
-has seen, and the test cases, which it has not, half of them with a mistake too. Every step is a ``metassl`` command; a
-training that is there already is not repeated.
+FOLDER holds images/, labels/ and split.json with the keys pool and test. Every second one of the labelled cases, drawn
+from the pool, gets one mistake; 60 more are unlabelled. Audited are
+
+- seen: these cases, by a model that was trained on them, mistakes and all
+- by halves: these cases, every half by a model that was trained on the other one, with the same budget each
+- unseen: the test cases, every second one with a mistake too, by the first model
+
+Every step is a ``metassl`` command. A draw leaves its figures in one JSON below ``--results`` and is not repeated; the
+table is made from all of them. The budget is in units, see accuracy.py.
 """
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from accuracy import BASE, natural, unit_megavoxels
 from metassl.data.dataset import Case, Dataset
 from metassl.data.images import image_like, read_image, write_image
+from metassl.files import write_text
 from metassl.layouts.prepare import prepare
 from report import machine, put_between_marks
 from skimage.morphology import ball
 
 KINDS = ("missing slices", "lobe cut off", "swapped classes", "shift", "extra blob")
-LABELLED, UNLABELLED = 20, 60
+UNLABELLED = 60
 NEAR = 3.0
 """A place is on a mistake when a wrong voxel is within so many mm."""
-PLACES = (1, 3, 5)
+PLACES = (1, 3)
 MARK = "<!-- planted table -->"
 
 
-def metassl(*arguments: str | Path) -> None:
-    """A command of the engine."""
-    subprocess.run([sys.executable, "-m", "metassl", *map(str, arguments)], check=True)
-
-
-def with_mistakes(cases: list[Case], folder: Path) -> tuple[tuple[Case, ...], dict[str, str]]:
+def with_mistakes(cases: list[Case], folder: Path, seed: int) -> tuple[tuple[Case, ...], dict[str, str]]:
     """The cases as labelled ones, every second with a planted mistake; id -> kind of the mistake."""
     found, planted = [], {}
     for number, case in enumerate(cases):
         case = replace(case, role="labelled")
         if number % 2:
             label = read_image(case.label)
-            kind = KINDS[number // 2 % len(KINDS)]
-            wrong = plant(sitk.GetArrayFromImage(label), kind, np.random.default_rng(number))
+            kind = KINDS[(number // 2 + seed) % len(KINDS)]
+            wrong = plant(sitk.GetArrayFromImage(label), kind, np.random.default_rng((seed, number)))
             path = folder / f"{case.id}.nii.gz"
             write_image(image_like(wrong, label), path)
             case, planted[case.id] = replace(case, label=str(path)), kind
@@ -128,75 +132,138 @@ def on_mistake(places: list[dict], before: str, after: str) -> list[bool]:
     return found
 
 
-def figures(audit: dict, planted: dict[str, str], originals: dict[str, str], dataset: Dataset) -> dict:
-    """Of one audit: how many of the first cases have a mistake, and how often the first places lie on it."""
-    order = [case["case"] for case in audit["cases"]]
-    first = {"5": 5, "as many as planted": len(planted)}
-    labels = {case.id: case.label for case in dataset.cases}
+def figures(cases: list[dict], planted: dict[str, str], originals: dict[str, str], wrong: dict[str, str]) -> dict:
+    """Of one audit: which of the planted mistakes are among the first cases, and on which there is a place.
+
+    Args:
+        cases: of audit.json.
+        planted: case -> kind of its mistake.
+        originals, wrong: case -> file of its right annotation, and of the audited one.
+    """
+    by_score = sorted(cases, key=lambda case: (case["score"], case["case"]))[: len(planted)]
+    by_dice = sorted(cases, key=lambda case: np.mean(list(case["dice"].values())))[: len(planted)]
     hits = {
-        case["case"]: on_mistake(case["places"], originals[case["case"]], labels[case["case"]])
-        for case in audit["cases"]
+        case["case"]: on_mistake(case["places"], originals[case["case"]], wrong[case["case"]])
+        for case in cases
         if case["case"] in planted
     }
-    by_dice = sorted(audit["cases"], key=lambda case: np.mean(list(case["dice"].values())))
     return {
-        "cases": len(order),
-        "planted": len(planted),
-        "precision of the first cases": {name: np.mean([c in planted for c in order[:k]]) for name, k in first.items()},
-        "the same, by Dice": {name: np.mean([c["case"] in planted for c in by_dice[:k]]) for name, k in first.items()},
-        "mistakes with a place on them": {k: np.mean([any(hit[:k]) for hit in hits.values()]) for k in PLACES},
-        "of every kind": {
-            kind: f"{sum(any(hits[c][:3]) for c in hits if planted[c] == kind)} of {list(planted.values()).count(kind)}"
-            for kind in KINDS
-        },
+        "planted": dict(Counter(planted.values())),
+        "first by score": sum(case["case"] in planted for case in by_score),
+        "first by Dice": sum(case["case"] in planted for case in by_dice),
+        **{f"place {k}": dict(Counter(planted[c] for c, hit in hits.items() if any(hit[:k]))) for k in PLACES},
     }
+
+
+def audited(name: str, run: Path, dataset: Dataset, out: Path) -> list[dict]:
+    """The cases of ``metassl audit``; the command's folder is named after what is audited."""
+    file = out / f"audited {name}.json"
+    dataset.save(file)
+    metassl("audit", run, file, "--out", out / name, "--threads", 1, "--device", "cpu")
+    return json.loads((out / name / "audit.json").read_text(encoding="utf-8"))["cases"]
+
+
+def trained(name: str, dataset: Dataset, out: Path, budget: float, method: str, seed: int) -> Path:
+    """Run folder of a training; what is there already is not repeated, what was cut off goes on."""
+    run, file = out / f"run {name}", out / f"{name}.json"
+    if (run / "job.json").exists():
+        metassl("train", "--resume", run)
+    else:
+        dataset.save(file)
+        units = ("--megavoxels", round(budget * unit_megavoxels(dataset), 6), "--seed", seed)
+        options = () if method == BASE else ("--method", method)
+        metassl("train", file, "--out", run, *units, *options, "--threads", 1, "--device", "cpu")
+    return run
+
+
+def metassl(*arguments: object) -> None:
+    """A command of the engine."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "metassl", *map(str, arguments)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+
+
+def draw(data: Path, seed: int, args: argparse.Namespace, out: Path) -> dict:
+    """Train, audit, count: the figures of the three kinds of audit."""
+    made, _ = prepare(data)
+    split = json.loads((data / "split.json").read_text(encoding="utf-8"))
+    pool = sorted(split["pool"])
+    random.Random(seed).shuffle(pool)
+    by_id = {case.id: case for case in made.cases}
+    originals = {case.id: case.label for case in made.cases}
+    mine = pool[: args.labelled]
+    others = tuple(replace(by_id[n], role="unlabelled") for n in pool[args.labelled :][:UNLABELLED])
+    cases, planted = with_mistakes([by_id[n] for n in mine], out / "labels seen", seed)
+    tests, planted_tests = with_mistakes([by_id[n] for n in sorted(split["test"])], out / "labels unseen", seed)
+    wrong = {case.id: case.label for case in (*cases, *tests)}
+    budget = (args.budget, args.method, seed)
+
+    whole = replace(made, cases=cases + others)
+    run = trained("seen", whole, out, *budget)
+    found = {
+        "seen": figures(audited("seen", run, whole, out), planted, originals, wrong),
+        "unseen": figures(audited("unseen", run, replace(made, cases=tests), out), planted_tests, originals, wrong),
+    }
+    halves = [cases[: len(cases) // 2], cases[len(cases) // 2 :]]
+    by_halves = []
+    for name, taught, left in (("first", *halves), ("second", *halves[::-1])):
+        unlabelled = tuple(replace(case, role="unlabelled") for case in left)
+        run = trained(f"{name} half", replace(made, cases=taught + unlabelled + others), out, *budget)
+        by_halves += audited(f"by the {name} half", run, replace(made, cases=left), out)
+    found["by halves"] = figures(by_halves, planted, originals, wrong)
+    return found
+
+
+def table(results: list[dict]) -> str:
+    """The figures of all draws as Markdown."""
+    head = ["data, method, labels, units", "draws", "audit", "planted", "among as many first cases", "by Dice instead"]
+    head += ["first place on it", "in three places", *KINDS]
+    lines = [f"| {' | '.join(head)} |", "|---|" + "---|" * (len(head) - 1)]
+    groups: dict[str, list[dict]] = {}
+    for result in results:
+        name = "{data}, {method}, {labelled}, {budget:g}".format(**result)
+        groups.setdefault(name, []).append(result)
+    for name, draws in groups.items():
+        for audit in ("seen", "by halves", "unseen"):
+            found = [result["audits"][audit] for result in draws]
+            kinds = {key: sum((Counter(f[key]) for f in found), Counter()) for key in ("planted", "place 1", "place 3")}
+            planted = kinds["planted"].total()
+            first = [sum(f[f"first by {by}"] for f in found) for by in ("score", "Dice")]
+            shares = [f"{n / planted:.0%}" for n in (*first, kinds["place 1"].total(), kinds["place 3"].total())]
+            each = [f"{kinds['place 3'][kind]} of {kinds['planted'][kind]}" for kind in KINDS]
+            lines.append(f"| {' | '.join([name, str(len(draws)), audit, str(planted), *shares, *each])} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Train, audit, count."""
+    """Run what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--iterations", default="150")
-    parser.add_argument("--out", type=Path, default=Path("build/planted"))
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
+    parser.add_argument("--labelled", type=int, default=8, help="labelled cases")
+    parser.add_argument("--budget", type=float, default=500, metavar="UNITS", help="of every training")
+    parser.add_argument("--method", default=BASE)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--out", type=Path, default=Path("build/planted"), help="folder of the runs")
+    parser.add_argument("--results", type=Path, default=Path("build/planted/results"), help="folder of the JSONs")
     parser.add_argument("--table", type=Path, help="document whose table is replaced")
     args = parser.parse_args()
-    made, _ = prepare(args.data)
-    split = json.loads((args.data / "split.json").read_text(encoding="utf-8"))
-    pool = sorted(split["pool"])
-    random.Random(0).shuffle(pool)
-    by_id = {case.id: case for case in made.cases}
-    unlabelled = tuple(replace(by_id[n], role="unlabelled") for n in pool[LABELLED : LABELLED + UNLABELLED])
-    run, results = args.out / "run", {}
-    for name, ids, others in (("seen", pool[:LABELLED], unlabelled), ("unseen", sorted(split["test"]), ())):
-        cases, planted = with_mistakes([by_id[n] for n in ids], args.out / f"labels {name}")
-        dataset, file = replace(made, cases=cases + others), args.out / f"{name}.json"
-        dataset.save(file)
-        if not (run / "model" / "models" / "model.pt").exists():
-            options = ("--method", "cps", "--warm-up", 0, "--iterations", args.iterations, "--threads", 1)
-            metassl("train", file, "--out", run, *options)
-        metassl("audit", run, file, "--out", args.out / name, "--threads", 1)
-        audit = json.loads((args.out / name / "audit.json").read_text(encoding="utf-8"))
-        results[name] = figures(audit, planted, {n: by_id[n].label for n in ids}, dataset)
-    text = table(results) + f"\n\n{made.name}, {args.iterations} steps, {machine()}."
+    for seed in args.seeds:
+        for data in map(Path.resolve, args.data):
+            name = f"{data.name} {args.method} {args.labelled} labels {args.budget:g} units seed {seed}"
+            file = args.results / f"{name}.json"
+            if file.exists():
+                continue
+            out = args.out.resolve() / name
+            out.mkdir(parents=True, exist_ok=True)
+            audits = draw(data, seed, args, out)
+            what = {"data": data.name, "method": args.method, "labelled": args.labelled, "budget": args.budget}
+            write_text(file, json.dumps({**what, "seed": seed, "machine": machine(), "audits": audits}) + "\n")
+            print(f"{name}: done", flush=True)
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(args.results.glob("*.json"), key=natural)]
+    text = f"{table(found)}\n\n{', '.join(sorted({result['machine'] for result in found}))}, one thread per run."
     print(text)
     if args.table:
         put_between_marks(args.table, MARK, text)
-
-
-def table(results: dict) -> str:
-    """The figures as Markdown."""
-    lines = [f"| | {' | '.join(f'{name} in training' for name in results)} |", "|---|" + "---|" * len(results)]
-    for what in next(iter(results.values())):
-        values = [found[what] for found in results.values()]
-        if not isinstance(values[0], dict):
-            lines.append(f"| {what} | {' | '.join(map(str, values))} |")
-            continue
-        for keys in zip(*values):
-            cells = [v[k] if isinstance(v[k], str) else f"{v[k]:.0%}" for v, k in zip(values, keys)]
-            name = {"mistakes with a place on them": "first {} places", "of every kind": "in three places: {}"}
-            name = name.get(what, "first {}").format(keys[0])
-            lines.append(f"| {what}, {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
+from .Result import PREVIEW
 from .ResultLoader import LoadError
 from .ScenePaths import moved
 
@@ -24,6 +25,8 @@ def loadFirstChannel(images, name):
         image = min(path for path in image.iterdir() if path.is_file())
     volume = slicer.util.loadVolume(str(image), {"name": name, "show": False})
     volume.SetName(name)
+    volume.SetAttribute(FILES, json.dumps(list(images)))
+    volume.SetAttribute(GRID, json.dumps(_gridOf(volume)))
     return volume
 
 
@@ -34,15 +37,13 @@ def loadCase(images, name):
         LoadError: it cannot be read.
     """
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if node.GetAttribute(FILES) is not None and filesOf(node) == list(images):
+        isOurs = node.GetAttribute(FILES) is not None and node.GetAttribute(PREVIEW) is None
+        if isOurs and filesOf(node) == list(images):
             return node
     try:
-        volume = loadFirstChannel(images, name)
+        return loadFirstChannel(images, name)
     except (RuntimeError, OSError, ValueError) as error:
         raise LoadError(_("{case} cannot be loaded: {error}").format(case=name, error=error)) from error
-    volume.SetAttribute(FILES, json.dumps(list(images)))
-    volume.SetAttribute(GRID, json.dumps(_gridOf(volume)))
-    return volume
 
 
 def filesOf(volume):

@@ -7,6 +7,7 @@ from .CaseFiles import loadFirstChannel
 from .CaseNodes import voxelsOf
 from .Result import PREVIEW, removeNode, withCompanions
 from .ResultLoader import LoadError, toSegmentation
+from .SegmentClasses import classesInFiles
 
 
 class ShownCase(NamedTuple):
@@ -21,6 +22,11 @@ class ShownCase(NamedTuple):
     volume: object
     annotation: object
     kept: list
+
+    def keptInWords(self):
+        """Says what stays; "" when nothing does."""
+        text = _("You have changed {name}: it stays in the scene. Save it, or choose it as an annotation.")
+        return text.format(name=", ".join(self.kept)) if self.kept else ""
 
 
 def showCase(cases, row):
@@ -41,7 +47,7 @@ def showCase(cases, row):
     kept = keepChanged()
     removePreviews()
     try:
-        volume, segmentation = cases.nodesOf(row) if row.nodes is not None else _load(row, cases.classes)
+        volume, segmentation = cases.nodesOf(row) if row.nodes is not None else _load(row, cases)
     except (RuntimeError, OSError, ValueError, LoadError) as error:
         removePreviews()
         raise LoadError(_("{case} cannot be shown: {error}").format(case=row.id, error=error)) from error
@@ -85,6 +91,23 @@ def asPreview(segmentation):
     return segmentation
 
 
+def previewOf(segmentation):
+    """A copy of a user's segmentation, as a preview: it may be shown otherwise. The user's is hidden meanwhile."""
+    segmentation.GetDisplayNode().SetVisibility(False)
+    copy = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", segmentation.GetName())
+    copy.GetSegmentation().DeepCopy(segmentation.GetSegmentation())
+    copy.SetAndObserveTransformNodeID(segmentation.GetTransformNodeID())
+    copy.CreateDefaultDisplayNodes()
+    return asPreview(copy)
+
+
+def keep(node):
+    """Make a preview an ordinary node."""
+    if node.GetAttribute(PREVIEW) is not None:
+        node.RemoveAttribute(PREVIEW)
+        _setSaved(node, True)
+
+
 def keepChanged():
     """Make previews that a person has changed ordinary nodes; returns the names of their segmentations."""
     previews = _previews()
@@ -99,8 +122,7 @@ def keepChanged():
         node.GetDisplayNode().RemoveAllViewNodeIDs()
         names.append(node.GetName())
     for node in previews if changed else ():
-        node.RemoveAttribute(PREVIEW)
-        _setSaved(node, True)
+        keep(node)
     return names
 
 
@@ -120,7 +142,7 @@ def _previews():
     return [node for node in slicer.util.getNodesByClass("vtkMRMLDisplayableNode") if node.GetAttribute(PREVIEW)]
 
 
-def _load(row, classes):
+def _load(row, cases):
     volume = loadFirstChannel(row.images, row.id)
     volume.SetAttribute(PREVIEW, "1")
     _setSaved(volume, False)
@@ -130,7 +152,10 @@ def _load(row, classes):
         segmentation = slicer.util.loadSegmentation(row.label, {"name": row.id})
     else:
         labelmap = slicer.util.loadLabelVolume(row.label, {"name": row.id, "show": False})
-        segmentation = toSegmentation(labelmap, volume, classes)
+        voxels = slicer.util.arrayFromVolume(labelmap)
+        for value, meant in cases.labelValues.items():
+            voxels[voxels == value] = meant
+        segmentation = toSegmentation(labelmap, volume, classesInFiles(cases))
     segmentation.SetName(row.id)
     segmentation.CreateDefaultDisplayNodes()
     return volume, asPreview(segmentation)

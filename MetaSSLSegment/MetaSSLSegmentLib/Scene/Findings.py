@@ -3,6 +3,8 @@
 import math
 from typing import NamedTuple
 
+from slicer.i18n import tr as _
+
 
 class Place(NamedTuple):
     """A spot of doubtful voxels.
@@ -48,6 +50,21 @@ def rankIn(summary):
         return None
     known = type(less) is int and type(cases) is int and 0 <= less <= cases and cases
     return (less, cases) if known else None
+
+
+def agreementInWords(summary):
+    """How far the two predictions agree, a sentence; "" when it is not told."""
+    mean = agreementIn(summary)
+    if mean is None:
+        return ""
+    text = _("The two predictions agree to {mean:.3f}").format(mean=mean)
+    classes = classAgreementsIn(summary)
+    if len(classes) > 1:
+        text += f" ({', '.join(f'{name} {value:.3f}' for name, value in classes.items())})"
+    rank = rankIn(summary)
+    if rank is not None:
+        text += _("; less so in {less} of {cases} hold-out case(s)").format(less=rank[0], cases=rank[1])
+    return text + "."
 
 
 def placesIn(summary):

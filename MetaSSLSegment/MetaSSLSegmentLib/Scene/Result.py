@@ -2,7 +2,7 @@ import json
 
 import slicer
 
-from .Findings import placesIn
+from .Findings import agreementInWords, placesIn
 
 RESULT = "MetaSSL.result"
 """Attribute of result nodes: segmentation, regions or confidence."""
@@ -100,6 +100,10 @@ class Result:
             self.first.TransformPointToWorld(place.position, position)
             places.append(place._replace(position=tuple(position)))
         return places
+
+    def inWords(self):
+        """What is known of it, a sentence; "" when nothing is."""
+        return agreementInWords(self.findings())
 
     def looked(self):
         """Numbers of the places that were looked at."""

@@ -2,7 +2,7 @@
 
 import slicer
 
-from .CasePreview import asPreview
+from .CasePreview import previewOf
 from .Result import PREVIEW
 
 LAYOUT = 7301
@@ -26,8 +26,7 @@ def showSideBySide(volume, annotation, prediction):
     if slicer.app.layoutManager() is None:
         return
     if annotation.GetAttribute(PREVIEW) is None:
-        annotation.GetDisplayNode().SetVisibility(False)
-        annotation = _copyOf(annotation)
+        annotation = previewOf(annotation)
     _switchLayout()
     slicer.util.setSliceViewerLayers(background=volume, foreground=None, label=None, fit=True)
     image, left, right = (slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{name}") for name in VIEWS)
@@ -56,15 +55,6 @@ def _description():
         texts = "".join(f'<property name="{key}" action="default">{value}</property>' for key, value in told.items())
         items.append(f'<item><view class="vtkMRMLSliceNode" singletontag="{name}">{texts}</view></item>')
     return f'<layout type="horizontal" split="true">{"".join(items)}</layout>'
-
-
-def _copyOf(annotation):
-    """The segments of the user's segmentation, as a preview."""
-    copy = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", annotation.GetName())
-    copy.GetSegmentation().DeepCopy(annotation.GetSegmentation())
-    copy.SetAndObserveTransformNodeID(annotation.GetTransformNodeID())
-    copy.CreateDefaultDisplayNodes()
-    return asPreview(copy)
 
 
 def _otherViews(*views):

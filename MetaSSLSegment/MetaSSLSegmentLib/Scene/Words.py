@@ -58,6 +58,7 @@ def phaseName(phase):
         "segmenting": _("segmenting"),
         "comparing": _("comparing the hold-out cases"),
         "ranking": _("ranking the cases"),
+        "auditing": _("comparing the annotations"),
         "reporting": _("writing the report"),
         "evaluating": _("evaluating"),
     }

@@ -245,8 +245,7 @@ class DataSection(Section):
             say(self.ui.dataStatus, str(error), wrong=True)
             return None
         if shown.kept:
-            text = _("You have changed {name}: it stays in the scene. Save it, or choose it as an annotation.")
-            say(self.ui.dataStatus, text.format(name=", ".join(shown.kept)))
+            say(self.ui.dataStatus, shown.keptInWords())
         return shown
 
     def showCaseOf(self, ID):

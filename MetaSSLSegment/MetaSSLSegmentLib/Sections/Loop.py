@@ -2,6 +2,7 @@ from ..Engine.ModelCard import cardOf
 from ..Scene.CaseFiles import rowOf, rowWith
 from ..Scene.CaseLabels import setAgreements
 from ..Scene.Findings import agreementIn
+from .AuditTable import AuditTable
 from .FolderTable import FolderTable
 from .NextCase import NextCase
 from .ReportButton import ReportButton
@@ -21,17 +22,27 @@ class Loop:
         self.data, self.training, self.segment, self.display = data, training, segment, display
         self.review, self.folder = ReviewSection(ui, logic), FolderTable(ui, logic)
         self.next, self.report = NextCase(ui, logic), ReportButton(ui, logic)
-        self.sections = [self.review, self.folder, self.next, self.report]
-        self.review.chosen = lambda: display.result
+        self.audit = AuditTable(ui, logic)
+        self.sections = [self.review, self.folder, self.next, self.report, self.audit]
+        self.review.chosen = lambda: self.audit.shown or display.result
         self.review.labelled = self._onLabelled
         self.review.improve = lambda: training.improve(ui.modelBox.currentData)
         self.review.whyNotImprove = self._whyNotImprove
-        display.chosen = self.review.showResult
+        display.chosen = self._onChosen
+        self.audit.showing = self._onDoubt
         self.folder.show, self.folder.correct = self._show, self._correct
         self.folder.labelled = data.refresh
         segment.folderSegmented = self._onFolderSegmented
         self.next.ranked, self.next.predicted, self.next.draw = self._onRanked, self._onPredicted, self._draw
         self.report.selected = runTable.selectedRuns
+
+    def _onChosen(self):
+        if self.display.result is not None:
+            self.audit.leave()
+        self.review.showResult()
+
+    def _onDoubt(self):
+        self.display.showResult(None)
 
     def _whyNotImprove(self):
         model = self.ui.modelBox.currentData

@@ -5,8 +5,8 @@ from slicer.i18n import tr as _
 from ..Engine.ModelCard import cardOf
 from ..Scene.CaseFiles import FILES, filesOf, rowOf
 from ..Scene.CaseLabels import addFiles, annotate
+from ..Scene.CasePreview import keep
 from ..Scene.Correction import correct, correctionOf, drawOn
-from ..Scene.Findings import agreementIn, classAgreementsIn, rankIn
 from ..Scene.LabelFiles import newLabelPath
 from ..Scene.Masks import isDrawn
 from ..Scene.Result import VOLUME, isInScene
@@ -26,7 +26,7 @@ class ReviewSection(Section):
         self.status = ui.reviewStatus
         self.task = Task(logic, WorkLine(ui), self.status)
         self.chosen = lambda: None
-        """Gives the Result that is reviewed, or None."""
+        """Gives the Result or DoubtedCase that is reviewed, or None."""
         self.labelled = lambda volume: None
         """Called with its volume when a case has got a label."""
         self.improve = lambda: None
@@ -66,7 +66,7 @@ class ReviewSection(Section):
         if self._shown is not None and self._shown is not before:
             self.drawing = None
         self.placeList.show(*(([], ()) if result is None else (result.places(), result.looked())))
-        text = "" if result is None else _inWords(result.findings())
+        text = "" if result is None else result.inWords()
         if isInScene(self.drawing):
             text = _("Use as label takes {name}.").format(name=self.drawing.GetName())
         say(self.ui.agreementText, text)
@@ -105,6 +105,7 @@ class ReviewSection(Section):
     def edit(self, segmentationNode, volumeNode, text):
         """Open the Segment Editor on a segmentation of a volume, with a way back."""
         self.logic.display.hideOthers()
+        keep(volumeNode)  # what somebody draws on is no preview
         segmentationNode.CreateDefaultDisplayNodes()
         segmentationNode.GetDisplayNode().SetVisibility(True)
         try:
@@ -186,18 +187,3 @@ class ReviewSection(Section):
     def cleanup(self):
         self.bar.close()
         super().cleanup()
-
-
-def _inWords(findings):
-    """How far the two predictions agree."""
-    mean = agreementIn(findings)
-    if mean is None:
-        return ""
-    text = _("The two predictions agree to {mean:.3f}").format(mean=mean)
-    classes = classAgreementsIn(findings)
-    if len(classes) > 1:
-        text += f" ({', '.join(f'{name} {value:.3f}' for name, value in classes.items())})"
-    rank = rankIn(findings)
-    if rank is not None:
-        text += _("; less so in {less} of {cases} hold-out case(s)").format(less=rank[0], cases=rank[1])
-    return text + "."

@@ -42,6 +42,7 @@ class Audit:
         places: where they are; the classes of a place are what is annotated and what is predicted.
         doubted: uint8 labelmap in the image's geometry of the voxels where the predictions contradict the annotation
             with confidence: the class that is annotated there or, where nothing is, the one that is predicted.
+        annotated: uint8 labelmap of the annotation as a training reads it, in the image's geometry.
     """
 
     case: str
@@ -52,6 +53,7 @@ class Audit:
     doubt_ml: float
     places: tuple[Place, ...]
     doubted: sitk.Image
+    annotated: sitk.Image
 
     @property
     def mean_dice(self) -> float:
@@ -59,7 +61,7 @@ class Audit:
         return float(np.mean(list(self.dice.values())))
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the labelmap, JSON-ready."""
+        """All but the labelmaps, JSON-ready."""
         names = ("case", "role", "trained_on", "score", "dice", "doubt_ml")
         return {**{name: getattr(self, name) for name in names}, "places": [place.to_dict() for place in self.places]}
 
@@ -69,7 +71,8 @@ def audit_dataset(
 ) -> dict[str, Any]:
     """Compare the annotations of a data set with what a model predicts there.
 
-    Writes for each case ``NAME_doubt.nii.gz`` (``Audit.doubted``) and for all ``audit.json`` into ``out``.
+    Writes for each case ``NAME_doubt.nii.gz`` (``Audit.doubted``) and ``NAME_annotation.nii.gz`` (``Audit.annotated``),
+    and for all ``audit.json``, into ``out``.
 
     Args:
         model: a loaded model.
@@ -79,9 +82,9 @@ def audit_dataset(
         watch: follows.
 
     Returns:
-        What audit.json says: "model", name of the data set that it was trained on; "note", how far to believe what
-        follows; "cases", the most doubtful first, each with the fields of ``Audit`` but "doubted"; "failed", ids of
-        cases that cannot be read.
+        What audit.json says: "model", name of the data set that it was trained on; "ignore_value", that of ignored
+        voxels in ``NAME_annotation.nii.gz``; "note", how far to believe what follows; "cases", the most doubtful first,
+        each with the fields of ``Audit`` but the labelmaps; "failed", ids of cases that cannot be read.
 
     Raises:
         InputError: the model does not fit the data set, or there is no annotated case.
@@ -94,10 +97,11 @@ def audit_dataset(
     failed: list[str] = []
     found: list[dict[str, Any]] = []
     for audit, _, _ in audit_cases(model, dataset, cases, watch, failed):
-        write_image(audit.doubted, Path(out) / f"{audit.case}_doubt.nii.gz")
+        for name, labelmap in (("doubt", audit.doubted), ("annotation", audit.annotated)):
+            write_image(labelmap, Path(out) / f"{audit.case}_{name}.nii.gz")
         found.append(audit.to_dict())
     found.sort(key=lambda audit: (audit["score"], audit["case"]))
-    content = {"model": model.name, "note": NOTE, "cases": found, "failed": failed}
+    content = {"model": model.name, "ignore_value": ignored_as(dataset), "note": NOTE, "cases": found, "failed": failed}
     write_json(Path(out) / "audit.json", content)
     return content
 
@@ -152,7 +156,9 @@ def audit_case(model: Model, dataset: Dataset, case: Case, image: sitk.Image, pr
     doubt = np.where(contradicted, confidence, 0).astype(np.float32)
     names = {0: BACKGROUND, **{k: c.name for k, c in enumerate(dataset.classes, 1)}}
     learnt = (model.metadata.get("metassl", {}).get("provenance") or {}).get("cases") or {}
-    values = np.array([0, *(c.value for c in dataset.classes)], np.uint8)
+    values = np.zeros(256, np.uint8)
+    values[: len(dataset.classes) + 1] = 0, *(c.value for c in dataset.classes)
+    values[IGNORE] = ignored_as(dataset)
     marked = np.where(contradicted, np.where(annotated > 0, annotated, predicted), 0)
     dice = dice_per_class(predicted, annotated, len(dataset.classes))
     return Audit(
@@ -164,7 +170,15 @@ def audit_case(model: Model, dataset: Dataset, case: Case, image: sitk.Image, pr
         doubt_ml=round(float(contradicted.sum() * np.prod(image.GetSpacing())) / 1000, 4),
         places=tuple(find_places(doubt, annotated, predicted, names, image)),
         doubted=image_like(values[marked], image),
+        annotated=image_like(values[annotated], image),
     )
+
+
+def ignored_as(dataset: Dataset) -> int:
+    """The value of ignored voxels in ``Audit.annotated``: that of the data set where it fits into a byte."""
+    taken = {c.value for c in dataset.classes}
+    wanted = (dataset.ignore_value, *range(255, 0, -1))
+    return next(value for value in wanted if value in range(1, 256) and value not in taken)
 
 
 def softmin_score(annotated: np.ndarray, predicted: np.ndarray, confidence: np.ndarray) -> float:
