@@ -146,7 +146,8 @@ class MetaSSLSegmentWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def showWhatIsThere(self):
         """Open the sections that have something to offer; labels that say nothing take no room."""
         ui = self.ui
-        for label in (ui.deviceText, ui.caseText, ui.dataStatus, ui.trainingStatus, ui.segmentStatus, ui.modelText):
+        statuses = (ui.dataStatus, ui.trainingStatus, ui.segmentStatus, ui.reviewStatus, ui.auditStatus)
+        for label in (*statuses, ui.deviceText, ui.caseText, ui.modelText):
             label.visible = bool(label.text)
         self.ui.segmentSection.collapsed = not self.ui.modelBox.count
         self.ui.reviewSection.collapsed = self.ui.displaySection.collapsed = not self.ui.resultBox.count

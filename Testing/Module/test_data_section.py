@@ -14,7 +14,7 @@ from metassl.data.sample import make_sample
 from MetaSSLSegmentLib.Scene import SampleSource
 from MetaSSLSegmentLib.Scene.CaseExporter import CaseExporter
 from MetaSSLSegmentLib.Scene.CaseList import CaseList
-from MetaSSLSegmentLib.Scene.CaseNodes import isCaseVolume, segmentationOn
+from MetaSSLSegmentLib.Scene.CaseNodes import isCaseVolume, segmentationOn, segmentsOf
 from MetaSSLSegmentLib.Scene.RegionDisplay import RegionDisplay
 from MetaSSLSegmentLib.Scene.Result import PREVIEW, RESULT, SUMMARY, removeNode
 from MetaSSLSegmentLib.Sections.DataSection import DataSection
@@ -382,7 +382,9 @@ def test_a_case_of_a_folder_is_shown_with_the_names_of_its_classes(section, tmp_
     volume, segmentation = previews()
     found = segmentation.GetSegmentation()
     names = [found.GetNthSegment(n).GetName() for n in range(found.GetNumberOfSegments())]
-    assert names == ["core", "tract"], "and no segment for the voxels to ignore"
+    assert names == ["core", "tract", "ignore"], "what nobody has annotated is no background"
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, found.GetNthSegmentID(2), volume)
+    assert np.array_equal(np.unique(np.nonzero(mask)[0]), [1])
     for n, (value, colour) in enumerate(((3, (9, 200, 9)), (7, (200, 9, 9)))):
         assert np.allclose(np.array(found.GetNthSegment(n).GetColor()) * 255, colour, atol=0.6)
         mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, found.GetNthSegmentID(n), volume)
@@ -390,6 +392,24 @@ def test_a_case_of_a_folder_is_shown_with_the_names_of_its_classes(section, tmp_
     composite = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
     assert composite.GetBackgroundVolumeID() == volume.GetID()
     assert not isCaseVolume(volume)
+
+
+def test_a_case_is_shown_by_what_the_values_of_its_label_file_mean(section, tmp_path):
+    section.cases.addDataset(dataset(tmp_path / "d") / "dataset.json")
+    section.cases.labelValues = {1: 3, 2: 0}
+    labels = np.zeros((4, 5, 6), np.uint8)
+    labels[0], labels[1], labels[2] = 1, 2, 7
+    sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / "d" / "l0.nii.gz"))
+    section.showCase(0)
+    volume, segmentation = previews()
+    masks = {
+        name: slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, ID, volume)
+        for ID, name in segmentsOf(segmentation)
+    }
+    assert {name: np.unique(np.nonzero(mask)[0]).tolist() for name, mask in masks.items()} == {
+        "nucleus": [0],
+        "tract": [2],
+    }
 
 
 def test_a_preview_replaces_the_one_before(section, tmp_path):

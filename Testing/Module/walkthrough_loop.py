@@ -19,7 +19,7 @@ def review(user, result, say, picture, out):
         result: of a case of the table that has a label file, which plays the person who corrects.
         say: called with what the panel says.
         picture: called with (user, section, folder).
-        out: folder for the pictures: places, tool bar, what was drawn; the table of cases at last.
+        out: folder for the pictures: places, tool bar, what was drawn; the table of cases and the doubts at last.
     """
     editor = SegmentEditorRepresentation().install()
     window = MainWindow({"MetaSSLSegment": user.representation, "SegmentEditor": editor}, "MetaSSLSegment")
@@ -60,7 +60,22 @@ def review(user, result, say, picture, out):
     say(f"mean agreement of the unlabelled cases, Dice of a test case: before {before}, after {after}")
     user.ui.caseTable.horizontalHeader().sectionClicked.emit(6)
     picture(user, "data", out)
+    audit(user, say, picture, out)
     slicer.app.mainWindow = None
+
+
+def audit(user, say, picture, out):
+    """Let the model look at the annotations, and look at what it doubts most."""
+    user.click("auditButton")
+    user.waitUntilIdle(3600)
+    say(user.ui.auditStatus.text)
+    user.click("showDoubtButton")
+    user.click("nextPlaceButton")
+    processEvents(50)
+    say(user.ui.agreementText.text)
+    views = [sliceView(name, (460, 460), fit=False) for name in ("Red", "Yellow", "Green")]
+    savePng(np.hstack(views), out / "doubts.png")
+    picture(user, "review", out)
 
 
 def annotateNext(user, say):
