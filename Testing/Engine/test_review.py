@@ -1,5 +1,6 @@
 """What the two predictions mean for a person, by hand on a few voxels."""
 
+from dataclasses import replace
 from io import BytesIO
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import SimpleITK as sitk
 from metassl.data.dataset import Case, Dataset
 from metassl.inference.volume import VolumePrediction
 from metassl.review.agreement import agreement_of, class_agreement
-from metassl.review.audit import audit_case, softmin_score
+from metassl.review.audit import audit_case, ignored_as, softmin_score
 from metassl.review.charts import line_chart
 from metassl.review.document import document, paragraph, table
 from metassl.review.pictures import GAP, PANEL, case_picture
@@ -106,6 +107,13 @@ def test_an_audit_marks_what_is_contradicted_for_certain_where_somebody_annotate
     audit = audit_case(model, dataset, case, prediction.labelmap, prediction)
     assert sitk.GetArrayFromImage(audit.doubted).ravel().tolist() == [1, 1, 0, 0, 0, 0]
     assert audit.doubt_ml == pytest.approx(0.002) and not audit.trained_on
+    assert sitk.GetArrayFromImage(audit.annotated).ravel().tolist() == [0, 1, 9, 9, 1, 1], "as it is"
+
+
+@pytest.mark.parametrize(("ignored", "value", "stands"), [(9, 1, 9), (None, 1, 255), (None, 255, 254), (300, 1, 255)])
+def test_ignored_voxels_of_an_audit_have_a_value_that_fits_into_a_byte(ignored, value, stands):
+    case = Case("a", ("i.nrrd",))
+    assert ignored_as(Dataset("d", ("MR",), (replace(BALL, value=value),), (case,), ignored)) == stands
 
 
 def test_every_class_counts_alike_in_what_there_is_to_gain():

@@ -150,6 +150,7 @@ def test_audit_finds_a_planted_mistake_and_where_it_is(trained, tmp_path, capsys
     assert np.linalg.norm(np.array(place["position"]) - (-3, -3, 3)) < 4
     doubt = voxels(tmp_path / "audit" / "case5_doubt.nii.gz")
     assert doubt[2:5, 2:5, 2:5].mean() > 0.5 and set(np.unique(doubt)) <= {0, 1}
+    assert np.array_equal(voxels(tmp_path / "audit" / "case5_annotation.nii.gz"), wrong)
     text = capsys.readouterr().out
     assert text.splitlines()[1].startswith("case5") and NOTE in text
 
