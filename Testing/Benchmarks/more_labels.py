@@ -2,11 +2,11 @@
 
     python Testing/Benchmarks/more_labels.py --data FOLDER [--budget 250] [--seeds 0 1 2 3 4]
 
-A draw begins with four labelled cases and the default training. Chance, ``metassl rank`` and the lowest agreement each
-choose four more of the unlabelled cases, whose labels the data set has. With eight labels a training from the first
-model takes a third of the budget; with the random ones another from scratch takes all of it. One row begins with the
-four typical cases of ``metassl rank`` without a model instead. Results lie beside those of ``accuracy.py``, whose
-tables show them.
+A draw begins with four labelled cases and the default training. Chance, ``metassl rank`` with the model
+and without (typical cases), and the lowest agreement each choose four more of the unlabelled cases, whose labels the
+data set has. With eight labels a training from the first model takes a third of the budget; with the random ones
+another from scratch takes all of it. One row begins with the four typical cases of all instead. Results lie beside
+those of ``accuracy.py``, whose tables show them.
 """
 
 import argparse
@@ -52,12 +52,14 @@ def draw(seed: int, here: accuracy.Experiment, args: argparse.Namespace) -> None
     unlabelled = sorted(case.id for case in dataset.with_role("unlabelled"))
     ranked = ranking(folder / "dataset.json", folder / "ranking.json", args, folder / "run")
     worst = sorted(ranked, key=lambda case: -1 if case["agreement"]["mean"] is None else case["agreement"]["mean"])
+    alike = ranking(folder / "dataset.json", folder / "typical.json", args)
     third = json.loads((folder / "run" / "job.json").read_text(encoding="utf-8"))["megavoxels"] / 3
     warm = ("from the model, a third", ("--from", str(folder / "run"), "--megavoxels", str(third)))
     for name, chosen, starts in (
         ("random", random.Random(seed).sample(unlabelled, MORE), [warm, ("from scratch", ())]),
         ("ranked", [case["case"] for case in ranked[:MORE]], [warm]),
         ("worst first", [case["case"] for case in worst[:MORE]], [warm]),
+        ("typical", [case["case"] for case in alike[:MORE]], [warm]),
     ):
         more = dataset.with_roles(dict.fromkeys(chosen, "labelled"))
         for start, options in starts:

@@ -41,7 +41,7 @@ def voxels(path):
 
 def test_a_result_says_on_how_many_hold_out_cases_the_predictions_agree_less(trained, tmp_path):
     metadata = read(trained / "run" / "model" / "configs" / "metadata.json")
-    known = metadata["metassl"]["hold_out_agreement"]
+    known = metadata["metassl"]["hold_out_confident_agreement"]
     assert len(known) == 3 and all(0 < value <= 1 for value in known)
     assert (
         metassl("predict", trained / "run", trained / "image3.nii.gz", trained / "image4.nii.gz", "--out", tmp_path)
@@ -67,9 +67,9 @@ def model_with(trained, folder, **facts):
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
-        ("hold_out_agreement", [0.9, 1.5]),
-        ("hold_out_agreement", "0.9"),
-        ("hold_out_agreement", [None]),
+        ("hold_out_confident_agreement", [0.9, 1.5]),
+        ("hold_out_confident_agreement", "0.9"),
+        ("hold_out_confident_agreement", [None]),
         ("confidence_temperature", 0),
         ("confidence_temperature", "hot"),
     ],

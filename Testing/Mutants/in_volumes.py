@@ -358,10 +358,17 @@ MUTANTS = (
         "Engine/test_review.py",
     ),
     Mutant(
-        "agreement without its factor",
+        "agreement without confidence",
         "metassl/review/agreement.py",
-        "float(2 * both",
-        "float(both",
+        "(regions == UNANIMOUS_CONFIDENT) & (label == other)",
+        "label == other",
+        "Engine/test_review.py",
+    ),
+    Mutant(
+        "an audit calls background what nobody annotated",
+        "metassl/review/audit.py",
+        "values[IGNORE] = ignored_as(dataset)",
+        "pass",
         "Engine/test_review.py",
     ),
     Mutant(

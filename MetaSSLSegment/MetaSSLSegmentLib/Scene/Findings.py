@@ -53,17 +53,17 @@ def rankIn(summary):
 
 
 def agreementInWords(summary):
-    """How far the two predictions agree, a sentence; "" when it is not told."""
+    """How far the two predictions agree with confidence, a sentence; "" when it is not told."""
     mean = agreementIn(summary)
     if mean is None:
         return ""
-    text = _("The two predictions agree to {mean:.3f}").format(mean=mean)
+    text = _("The two predictions agree with confidence on {mean:.3f} of what either found").format(mean=mean)
     classes = classAgreementsIn(summary)
     if len(classes) > 1:
         text += f" ({', '.join(f'{name} {value:.3f}' for name, value in classes.items())})"
     rank = rankIn(summary)
     if rank is not None:
-        text += _("; less so in {less} of {cases} hold-out case(s)").format(less=rank[0], cases=rank[1])
+        text += _("; on less in {less} of {cases} hold-out case(s)").format(less=rank[0], cases=rank[1])
     return text + "."
 
 

@@ -54,7 +54,7 @@ class Model:
         thresholds: (classes with background,) confidence thresholds of the reference prediction.
         metadata: all of metadata.json.
         fingerprint: of the data that it learnt from; None in older models.
-        hold_out_agreement: of each of its hold-out cases, mean Dice (0-1) between the two predictions; see
+        hold_out_agreement: of each of its hold-out cases, how far (0-1) the two predictions agree with confidence; see
             ``review.agreement``.
         temperature: by which confidence is calibrated, see ``review.calibration``; 1 where no hold-out case told it.
     """
@@ -217,7 +217,7 @@ def load_model(folder: Path | str, device: torch.device | str = "cpu") -> Model:
     thresholds = torch.tensor(fields.take("thresholds", items, number, 0, 1))
     channels = fields.take("channels", items, text)
     fingerprint = fields.optional("fingerprint", Fingerprint.from_dict)
-    agreement = fields.optional("hold_out_agreement", items, number, 0, 1) or ()
+    agreement = fields.optional("hold_out_confident_agreement", items, number, 0, 1) or ()
     temperature = fields.optional("confidence_temperature", number, 0.1, 10) or 1.0
     mirror_axes = fields.take("mirror_axes", items, text, tuple(MIRROR_AXES))
     precision = fields.take("precision", text, PRECISIONS)

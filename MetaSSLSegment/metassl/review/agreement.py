@@ -1,4 +1,4 @@
-"""How far the two predictions of a case agree, and what the hold-out cases tell of that and of the confidence.
+"""How far the two predictions of a case agree with confidence, and what the hold-out cases tell of that.
 
 Agreement orders cases; it is no estimate of their Dice, see docs/benchmarks.md.
 """
@@ -16,31 +16,36 @@ from ..errors import InputError
 from ..files import read_json, write_json
 from ..inference.model import METADATA, Model
 from ..inference.volume import VolumePrediction
+from ..regions import REGIONS
 from .calibration import Reliability
 from .cases import UNWATCHED, Watch, class_indices, leave_out, predict_cases
 
 VALUES = 256
+UNANIMOUS_CONFIDENT = REGIONS[0].value
 
 
 def class_agreement(prediction: VolumePrediction, classes: Sequence[SegmentClass]) -> dict[str, float | None]:
-    """Class name -> Dice of the class between the two predictions, 0-1; None where neither has it.
+    """Class name -> share, 0-1, of the voxels that either prediction gives to it on which both agree with confidence.
+
+    A class that neither prediction has is None. Why confidence counts: networks that were trained to agree do so also
+    where both are wrong, see docs/benchmarks.md.
 
     Args:
         prediction: with regions.
         classes: of the model.
     """
-    mine, theirs, both = np.zeros((3, VALUES), np.int64)
-    images = prediction.labelmap, prediction.other
-    for label, other in zip(*(sitk.GetArrayViewFromImage(image) for image in images)):  # planes: large volumes fit, too
-        mine += np.bincount(label.ravel(), minlength=VALUES)
-        theirs += np.bincount(other.ravel(), minlength=VALUES)
-        both += np.bincount(label[label == other], minlength=VALUES)
-    total = mine + theirs
-    return {c.name: float(2 * both[c.value] / total[c.value]) if total[c.value] else None for c in classes}
+    either, agreed = np.zeros((2, VALUES), np.int64)
+    images = prediction.labelmap, prediction.other, prediction.regions
+    planes = zip(*(sitk.GetArrayViewFromImage(image) for image in images))  # so that large volumes fit, too
+    for label, other, regions in planes:
+        either += np.bincount(label.ravel(), minlength=VALUES)
+        either += np.bincount(other[other != label], minlength=VALUES)
+        agreed += np.bincount(label[(regions == UNANIMOUS_CONFIDENT) & (label == other)], minlength=VALUES)
+    return {c.name: float(agreed[c.value] / either[c.value]) if either[c.value] else None for c in classes}
 
 
 def agreement_of(model: Model, prediction: VolumePrediction) -> dict[str, Any]:
-    """How far the two predictions of a case agree.
+    """How far the two predictions of a case agree with confidence.
 
     Args:
         model: that made them.
@@ -84,7 +89,7 @@ def keep_hold_out_facts(folder: Path | str, model: Model, dataset: Dataset, watc
         predicted = class_indices(prediction.labelmap, model, dataset)
         reliability.add(sitk.GetArrayViewFromImage(prediction.confidence), predicted, annotated, IGNORE)
     metadata = read_json(Path(folder) / METADATA)
-    metadata["metassl"]["hold_out_agreement"] = sorted(mean for mean in means if mean is not None)
+    metadata["metassl"]["hold_out_confident_agreement"] = sorted(mean for mean in means if mean is not None)
     metadata["metassl"]["confidence_temperature"] = reliability.temperature()
     write_json(Path(folder) / METADATA, metadata)
 
