@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer
-from conftest import MODULE
 from harness.interaction import failOnCallbackErrors, processEvents, waitUntil
 from metassl.data.dataset import Case, Dataset, SegmentClass
 from metassl.data.sample import make_sample
@@ -21,6 +20,7 @@ from MetaSSLSegmentLib.Sections.DataSection import DataSection
 from MetaSSLSegmentLib.Sections.DisplaySection import DisplaySection
 from test_exchange import nodesByClass, rotation, segmentationNode, transformUnder, volumeNode
 from test_result import segmented
+from user import MODULE
 
 
 class FakeEngine:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 import qt
-from conftest import FOLDER, MODULE
 from harness.interaction import LatencyMonitor, failOnCallbackErrors, processEvents, waitUntil
 from metassl.data.sample import make_sample
 from MetaSSLSegmentLib.Engine import EngineProcess as engineProcessModule
 from MetaSSLSegmentLib.Engine.EngineProcess import EngineListener, EngineProcess
+from user import FOLDER, MODULE
 
 ENGINE = MODULE.parent
 AWKWARD = "with 'one' and \"two\" quotes, ü, 日本 & $HOME; 100%"

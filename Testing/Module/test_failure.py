@@ -3,10 +3,10 @@
 import ast
 
 import pytest
-from conftest import MODULE
 from metassl import errors
 from metassl.cli.main import EXIT_CODES
 from MetaSSLSegmentLib.Engine.Failure import Failure, crashedBehindLauncher, failureOf, failureToStart
+from user import MODULE
 
 ERRORS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.MetaSSLError)]
 CODES = sorted({kind.exit_code for kind in ERRORS})

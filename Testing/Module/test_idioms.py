@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import qt
-from conftest import MODULE
 from harness import widgets
 from MetaSSLSegmentLib.Scene.ParameterNode import MetaSSLSegmentParameterNode
+from user import MODULE
 
 UI = MODULE.parent / "Resources" / "UI" / "MetaSSLSegment.ui"
 FILES = [MODULE, *sorted((MODULE.parent / "MetaSSLSegmentLib").rglob("*.py"))]

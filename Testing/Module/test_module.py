@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import slicer
-from conftest import FOLDER, MODULE
 from harness.interaction import LatencyMonitor, screenshot, waitUntil
 from harness.module_loading import loadModule
 from metassl import Job
 from metassl.regions import REGIONS
+from user import FOLDER, MODULE
 
 SECTIONS = ("setup", "data", "training", "segment", "display")
 

@@ -12,13 +12,12 @@ from pathlib import Path
 import packaging.requirements  # noqa: F401 (the tests take the folder that holds it out of sys.path)
 import pytest
 import slicer
-from conftest import FOLDER, MODULE
 from harness import packages
 from harness.interaction import failOnCallbackErrors, waitUntil
 from MetaSSLSegmentLib.Engine.Failure import failureOf
 from MetaSSLSegmentLib.Engine.Requirements import InstallationError, Requirements
 from pip._vendor.packaging import requirements as _ofPip  # noqa: F401 (likewise)
-from user import User
+from user import FOLDER, MODULE, User
 
 FILE = MODULE.parent / "Resources" / "requirements.txt"
 SLICERS_OWN = {"numpy": "2.1.2", "SimpleITK": "2.5.0rc2.dev3+gabc", "packaging": "24.0"}

@@ -42,7 +42,9 @@ def paint(segmentation, name, voxels, volume):
 
 def test_a_result_says_how_far_its_predictions_agree_and_where_to_look(user, result):
     assert not user.ui.reviewSection.collapsed
-    text = "The two predictions agree with confidence on 0.810 of what either found; on less in 0 of 5 hold-out case(s)."
+    text = (
+        "The two predictions agree with confidence on 0.810 of what either found; on less in 0 of 5 hold-out case(s)."
+    )
     assert user.ui.agreementText.text == text
     assert user.columns("placeTable", 1) == ["nucleus or background", "background or tract"]
     assert user.columns("placeTable", 2) == ["0.25", "0.12"] and user.columns("placeTable", 0) == ["", ""]

@@ -6,7 +6,7 @@ import sys
 
 import metassl
 import pytest
-from conftest import MODULE
+from user import MODULE
 
 LIBRARY = MODULE.parent / "MetaSSLSegmentLib"
 FILES = [MODULE, *sorted(LIBRARY.rglob("*.py"))]

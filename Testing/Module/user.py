@@ -5,7 +5,8 @@ from pathlib import Path
 from harness.interaction import processEvents, waitUntil
 from harness.module_loading import openModule
 
-MODULE = Path(__file__).parents[2] / "MetaSSLSegment" / "MetaSSLSegment.py"
+FOLDER = Path(__file__).parent
+MODULE = FOLDER.parents[1] / "MetaSSLSegment" / "MetaSSLSegment.py"
 
 PANEL_SIZE = 360, 600
 """Pixels that a module has in Slicer's dock on a small screen."""
