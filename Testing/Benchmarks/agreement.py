@@ -3,11 +3,11 @@
     python Testing/Benchmarks/agreement.py RUN ... [--table docs/benchmarks.md]
 
 A RUN was trained already; the cases of its data set that it left out (role ignored), with labels, are segmented.
-Measured is, class by class, how far the agreement of the two predictions, and the Dice that their confidence promises,
-put the cases into the order of their true Dice, and how many of the wrong voxels lie near the places to look at. The
-order is judged by its rank correlation (Spearman) and by the area under the risk-coverage curve (AURC): what the Dice
-of the cases lacks of 1, on average over keeping only the first one, two, ... of all. Runs of the same data and method
-are averaged. ``accuracy.py`` leaves such runs.
+Measured is, class by class, how far three figures put the cases into the order of their true Dice: the agreement, the
+Dice between the two predictions, and the Dice that their confidence promises. The order is judged by its rank
+correlation (Spearman) and by the area under the risk-coverage curve (AURC): what the Dice of the cases lacks of 1, on
+average over keeping only the first one, two, ... of all. The last part is how many of the wrong voxels lie near the
+places to look at. Runs of the same data and method are averaged. ``accuracy.py`` leaves such runs.
 """
 
 import argparse
@@ -98,20 +98,24 @@ def figures(run: Path) -> dict:
         dice = dice_per_class(sitk.GetArrayFromImage(prediction.labelmap), truth, len(model.classes))
         near.append(near_places(model, prediction, truth, generator))
         agreement = class_agreement(prediction, model.classes)
-        for c, true in zip(model.classes, dice):
-            rows[c.name].append((true, agreement[c.name] or 0.0, soft_dice(prediction, c.value)))
+        label, other = (sitk.GetArrayViewFromImage(image) for image in (prediction.labelmap, prediction.other))
+        between = dice_per_class(label, other, len(model.classes))
+        for c, *values in zip(model.classes, dice, between):
+            rows[c.name].append((*values, agreement[c.name] or 0.0, soft_dice(prediction, c.value)))
     print()
     classes = {}
     for name, values in rows.items():
-        true, agreement, soft = (list(column) for column in zip(*values))
+        true, between, agreement, soft = (list(column) for column in zip(*values))
         classes[name] = {
             "cases": len(true),
             "true Dice": np.mean(true),
             "agreement": np.mean(agreement),
             "Spearman of agreement": spearman(agreement, true),
+            "of Dice between": spearman(between, true),
             "of soft Dice": spearman(soft, true),
             "AURC by chance": 1 - np.mean(true),
             "by agreement": aurc(agreement, true),
+            "by Dice between": aurc(between, true),
             "by soft Dice": aurc(soft, true),
             "by true Dice": aurc(true, true),
         }
