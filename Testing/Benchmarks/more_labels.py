@@ -2,11 +2,10 @@
 
     python Testing/Benchmarks/more_labels.py --data FOLDER [--budget 250] [--seeds 0 1 2 3 4]
 
-A draw begins with four labelled cases and the default training. Chance, ``metassl rank`` with the model
-and without (typical cases), and the lowest agreement each choose four more of the unlabelled cases, whose labels the
-data set has. With eight labels a training from the first model takes a third of the budget; with the random ones
-another from scratch takes all of it. One row begins with the four typical cases of all instead. Results lie beside
-those of ``accuracy.py``, whose tables show them.
+A draw begins with four labelled cases and the default training. Chance, ``metassl rank`` (chance without
+near-duplicates) and the least agreement each choose four more of the unlabelled cases, whose labels the data set has.
+With eight labels a training from the first model takes a third of the budget; with the random ones another from scratch
+takes all of it. Results lie beside those of ``accuracy.py``, whose tables show them.
 """
 
 import argparse
@@ -23,43 +22,32 @@ from metassl.data.dataset import Dataset
 MORE = 4
 
 
-def ranking(dataset: Path, out: Path, args: argparse.Namespace, *model: Path) -> list[dict]:
-    """The cases of ``metassl rank``, as it orders them."""
+def ranking(folder: Path, args: argparse.Namespace) -> list[dict]:
+    """The cases of ``metassl rank`` with the model of a run folder's parent, as it orders them."""
+    out = folder / "ranking.json"
     if not out.exists():
-        command = [sys.executable, "-m", "metassl", "rank", *map(str, model), str(dataset), "--out", str(out)]
+        command = [sys.executable, "-m", "metassl", "rank", str(folder / "run"), str(folder / "dataset.json")]
         environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
-        command += ["--threads", str(args.threads), "--device", "cpu"]
+        command += ["--out", str(out), "--threads", str(args.threads), "--device", "cpu"]
         subprocess.run(command, check=True, capture_output=True, env=environment)
     return json.loads(out.read_text(encoding="utf-8"))["cases"]
-
-
-def typical(run: accuracy.Run, here: accuracy.Experiment, args: argparse.Namespace, folder: Path) -> Dataset:
-    """The data set of a draw with the labels of the typical cases instead of its own."""
-    dataset = accuracy.dataset_of(run, here, args, folder)
-    unlabelled = dataset.with_roles({case.id: "unlabelled" for case in dataset.with_role("labelled")})
-    unlabelled.save(folder / "unlabelled.json")
-    first = ranking(folder / "unlabelled.json", folder / "ranking.json", args)[:MORE]
-    return unlabelled.with_roles({case["case"]: "labelled" for case in first})
 
 
 def draw(seed: int, here: accuracy.Experiment, args: argparse.Namespace) -> None:
     """One first model, and those that go on from it."""
     first = accuracy.Run("4 labels", (), seed)
     accuracy.execute(first, here, args)
-    accuracy.execute(accuracy.Run("4 labels, typical", (), seed), here, args, typical)
     folder = args.out / here.name / first.name
     dataset = Dataset.load(folder / "dataset.json")
     unlabelled = sorted(case.id for case in dataset.with_role("unlabelled"))
-    ranked = ranking(folder / "dataset.json", folder / "ranking.json", args, folder / "run")
-    worst = sorted(ranked, key=lambda case: -1 if case["agreement"]["mean"] is None else case["agreement"]["mean"])
-    alike = ranking(folder / "dataset.json", folder / "typical.json", args)
+    ranked = ranking(folder, args)
+    doubted = sorted(ranked, key=lambda case: -1 if case["agreement"]["mean"] is None else case["agreement"]["mean"])
     third = json.loads((folder / "run" / "job.json").read_text(encoding="utf-8"))["megavoxels"] / 3
     warm = ("from the model, a third", ("--from", str(folder / "run"), "--megavoxels", str(third)))
     for name, chosen, starts in (
         ("random", random.Random(seed).sample(unlabelled, MORE), [warm, ("from scratch", ())]),
-        ("ranked", [case["case"] for case in ranked[:MORE]], [warm]),
-        ("worst first", [case["case"] for case in worst[:MORE]], [warm]),
-        ("typical", [case["case"] for case in alike[:MORE]], [warm]),
+        ("metassl rank", [case["case"] for case in ranked[:MORE]], [warm]),
+        ("least agreement first", [case["case"] for case in doubted[:MORE]], [warm]),
     ):
         more = dataset.with_roles(dict.fromkeys(chosen, "labelled"))
         for start, options in starts:

@@ -13,10 +13,9 @@ from metassl.review.agreement import agreement_of, class_agreement
 from metassl.review.audit import audit_case, ignored_as, softmin_score
 from metassl.review.charts import line_chart
 from metassl.review.document import document, paragraph, table
+from metassl.review.likeness import NEAR_DUPLICATE, cheap_features, distances_between, order_by_chance
 from metassl.review.pictures import GAP, PANEL, case_picture
 from metassl.review.places import doubt_of, find_places, places_of_prediction
-from metassl.review.ranking import expected_gains, order_by_gain
-from metassl.review.typical import cheap_features, distances_between, typical_order
 from PIL import Image
 from volumes import BALL, RIM, write
 
@@ -116,22 +115,24 @@ def test_ignored_voxels_of_an_audit_have_a_value_that_fits_into_a_byte(ignored, 
     assert ignored_as(Dataset("d", ("MR",), (replace(BALL, value=value),), (case,), ignored)) == stands
 
 
-def test_every_class_counts_alike_in_what_there_is_to_gain():
-    gains = expected_gains([{"a": 0.9, "b": 0.5}, {"a": 0.7, "b": 0.5}, {"a": None, "b": 0.5}])
-    assert gains == pytest.approx([(0.5 + 1) / 2, (1.5 + 1) / 2, 1])
+def test_the_order_is_by_chance_and_stays_when_cases_come_or_go():
+    ids = [f"case {n}" for n in range(40)]
+    apart = np.ones((40, 40))
+    order = [n for n, _ in order_by_chance(ids, apart, 4)]
+    assert sorted(order) == list(range(4, 40)) and order != sorted(order)
+    fewer = [ids[n] for n, _ in order_by_chance(ids[:20], apart[:20, :20], 4)]
+    assert fewer == [ids[n] for n in order if n < 20]
 
 
-def test_a_near_duplicate_waits():
-    apart = np.array([[0, 0, 1], [0, 0, 1], [1, 1, 0]], float)
-    assert [n for n, _ in order_by_gain(np.array([1, 0.9, 0.5]), apart)] == [0, 2, 1]
-    assert order_by_gain(np.array([0, 0.9, 0.5]), apart, [0]) == [(2, 1), (1, 0)]
-
-
-def test_typical_cases_of_every_kind_come_first():
-    points = np.array([0.0, 0.1, 0.2, 0.3, 10.0])
-    order, stands_for = typical_order(np.abs(points[:, None] - points))
-    assert order[:2] == [2, 4] and stands_for[:2] == [5, 1]
-    assert typical_order(np.abs(points[:, None] - points), [1])[0][0] == 4
+def test_near_duplicates_wait_whether_their_like_is_annotated_or_comes_before():
+    ids, apart = list("abcdef"), np.ones((6, 6)) - np.eye(6)
+    for one, other in ((0, 3), (4, 5)):
+        apart[one, other] = apart[other, one] = NEAR_DUPLICATE / 2
+    apart[1, 2] = apart[2, 1] = NEAR_DUPLICATE * 2
+    order = order_by_chance(ids, apart, 1)
+    first, last = order[:3], dict(order[3:])
+    assert {n for n, _ in first} in ({1, 2, 4}, {1, 2, 5}) and {twin for _, twin in first} == {None}
+    assert last in ({3: 0, 4: 5}, {3: 0, 5: 4})
 
 
 def test_cheap_features_of_any_size():

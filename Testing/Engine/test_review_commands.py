@@ -121,15 +121,25 @@ def test_rank_lets_a_copy_of_an_annotated_case_wait(trained, tmp_path, capsys):
     with open(tmp_path / "rank.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["rank"] for row in rows] == ["1", "2", "3"] and rows[-1]["case"] == "copy"
-    assert float(rows[-1]["novelty"]) == pytest.approx(0, abs=1e-3) and 0 < float(rows[0]["agreement ball"]) <= 1
+    assert [row["like"] for row in rows] == ["", "", "case0"] and 0 < float(rows[0]["agreement ball"]) <= 1
     lines = capsys.readouterr().out.splitlines()
     assert "agreement" in lines[0] and [line.split()[1] for line in lines[1:]] == [row["case"] for row in rows]
-
-
-def test_rank_without_a_model_starts_with_typical_cases(trained, tmp_path):
-    assert metassl("rank", trained / "dataset.json", "--out", tmp_path / "rank.json") == 0
+    assert metassl("rank", tmp_path / "dataset.json", "--out", tmp_path / "rank.json") == 0
     ranking = read(tmp_path / "rank.json")
-    assert ranking["by"] == "typical" and {c["case"] for c in ranking["cases"]} == {"case2", "case3"}
+    assert [case["case"] for case in ranking["cases"]] == [row["case"] for row in rows], "no model, the same order"
+    assert ranking["cases"][-1] == {"rank": 3, "case": "copy", "like": "case0"}
+    assert "near-duplicate of" in capsys.readouterr().out
+
+
+def test_rank_goes_on_without_a_case_that_cannot_be_read(trained, tmp_path):
+    (tmp_path / "broken.nii.gz").write_bytes(b"no image")
+    dataset = Dataset.load(trained / "dataset.json")
+    dataset = replace(dataset, cases=(*dataset.cases, Case("broken", (str(tmp_path / "broken.nii.gz"),))))
+    dataset.save(tmp_path / "dataset.json")
+    assert metassl("rank", trained / "run", tmp_path / "dataset.json", "--out", tmp_path / "rank.json") == 0
+    ranking = read(tmp_path / "rank.json")
+    assert ranking["failed"] == ["broken"] and {c["case"] for c in ranking["cases"]} == {"case2", "case3"}
+    assert all(0 < case["agreement"]["mean"] <= 1 for case in ranking["cases"])
 
 
 def test_audit_finds_a_planted_mistake_and_where_it_is(trained, tmp_path, capsys):

@@ -16,8 +16,6 @@ from test_exchange import volumeNode
 from test_folder_table import writeCase
 from test_review_section import model, paint
 
-FOUND = {"agreement": {"mean": 0.4, "classes": {}, "hold_out_cases": 0, "agree_less": None}}
-
 
 @pytest.fixture
 def engine(user, monkeypatch):
@@ -57,9 +55,9 @@ def cases(user, tmp_path, count=6):
     processEvents()
 
 
-def test_before_any_model_the_typical_case_is_opened_to_draw_in(user, engine, tmp_path, window):  # noqa: F811
+def test_before_any_model_the_case_is_opened_to_draw_in(user, engine, tmp_path, window):  # noqa: F811
     cases(user, tmp_path)
-    engine.ranking = [{"case": "case 3", "stands_for": 3}, {"case": "case 1", "stands_for": 0}]
+    engine.ranking = [{"case": "case 3", "like": None}, {"case": "case 1", "like": "case 0"}]
     user.click("annotateNextButton")
     user.waitUntilIdle(30)
     command = engine.commands[0]
@@ -91,21 +89,18 @@ def test_with_a_model_its_prediction_is_the_beginning(user, engine, tmp_path, wi
     (folder / "configs" / "metadata.json").write_text(
         '{"metassl": {"classes": [{"name": "nucleus", "value": 3, "colour": [1, 2, 3]}]}}'
     )
-    engine.ranking = [
-        {"case": "case 5", **FOUND},
-        {"case": "case 1", "agreement": {"mean": 0.7}},
-        {"case": "case 3", "agreement": {"mean": None}},
-    ]
+    engine.ranking = [{"case": "case 5"}, {"case": "case 1"}, {"case": "case 3"}]
     user.click("annotateNextButton")
     user.waitUntilIdle(30)
     assert [command[0] for command in engine.commands] == ["rank", "predict"]
-    assert engine.commands[0][1] == str(folder)
+    assert engine.commands[0][1].endswith("dataset.json") and len(engine.commands[0]) == 2, "no model: it is quick"
+    assert engine.commands[1][1] == str(folder)
     assert window.moduleSelector().selectedModule == "SegmentEditor"
     result = user.widget.displaySection.result
     assert result.volumeNode.GetName() == "case 5" and correctionOf(result) is not None
     assert user.ui.dataStatus.text == "case 5 is the one to annotate next."
     agreements = [row.agreement for row in user.cases.rows]
-    assert agreements == [None, 0.7, None, None, None, 0.6], "of all that were ranked; the newest is that of the result"
+    assert agreements == [None, None, None, None, None, 0.6], "that of the result"
     slicer.util.selectModule("MetaSSLSegment")
     processEvents()
     user.click("useAsLabelButton")
@@ -119,7 +114,7 @@ def test_a_case_of_the_scene_can_come_next(user, engine, window):  # noqa: F811
         user.cases.addNodes(volume)
     user.cases.classes = [{"name": "nucleus", "value": 3, "colour": [1, 2, 3], "segments": ["nucleus"]}]
     user.widget.dataSection.refresh()
-    engine.ranking = [{"case": "two", "stands_for": 1}]
+    engine.ranking = [{"case": "two"}]
     user.click("annotateNextButton")
     user.waitUntilIdle(30)
     editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
@@ -129,7 +124,7 @@ def test_a_case_of_the_scene_can_come_next(user, engine, window):  # noqa: F811
 def test_while_another_module_is_open_nothing_is_put_in_its_place(user, engine, tmp_path, window):  # noqa: F811
     cases(user, tmp_path)
     folder = model(user, tmp_path)
-    engine.ranking = [{"case": "case 5", **FOUND}]
+    engine.ranking = [{"case": "case 5"}]
     user.click("annotateNextButton")
     slicer.util.selectModule("SegmentEditor")
     user.waitUntilIdle(30)
@@ -148,7 +143,7 @@ def test_when_no_case_can_be_read_it_says_so(user, engine, tmp_path, ranking):
 def test_an_image_that_is_gone_is_named(user, engine, tmp_path):
     cases(user, tmp_path)
     Path(user.cases.rows[3].images[0]).unlink()
-    engine.ranking = [{"case": "case 3", "stands_for": 1}]
+    engine.ranking = [{"case": "case 3"}]
     user.click("annotateNextButton")
     user.waitUntilIdle(30)
     assert "case 3 cannot be loaded" in user.ui.dataStatus.text

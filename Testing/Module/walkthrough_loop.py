@@ -31,7 +31,8 @@ def review(user, result, say, picture, out):
     tests = [
         test for test in user.cases.rows if test.role in ("ignored", "hold-out") and test is not row and test.label
     ]
-    before = annotateNext(user, say), measured(user, tests[0], say)
+    annotateNext(user, say)
+    before = measured(user, tests[0], say)
     user.widget.displaySection.showResult(result)
     say(user.ui.agreementText.text)
     views = []
@@ -56,8 +57,9 @@ def review(user, result, say, picture, out):
     user.waitUntilIdle(3600)
     say(user.ui.trainingStatus.text)
     user.ui.dataSection.collapsed = False
-    after = annotateNext(user, say), measured(user, tests[0], say)
-    say(f"mean agreement of the unlabelled cases, Dice of a test case: before {before}, after {after}")
+    annotateNext(user, say)
+    after = measured(user, tests[0], say)
+    say(f"agreement and Dice of a test case: before {before}, after {after}")
     user.ui.caseTable.horizontalHeader().sectionClicked.emit(6)
     picture(user, "data", out)
     audit(user, say, picture, out)
@@ -79,18 +81,16 @@ def audit(user, say, picture, out):
 
 
 def annotateNext(user, say):
-    """Press the button, come back; returns the mean of the column Agreement."""
+    """Press the button, come back."""
     user.click("annotateNextButton")
     user.waitUntilIdle(3600)
     slicer.util.selectModule("MetaSSLSegment")
     processEvents(50)
     say(user.ui.dataStatus.text)
-    numbers = [float(text) for text in user.columns("caseTable", 6) if text]
-    return round(float(np.mean(numbers)), 4)
 
 
 def measured(user, row, say):
-    """Mean Dice of a test case, segmented with the chosen model."""
+    """Agreement, as its row tells it, and mean Dice of a test case, segmented with the chosen model."""
     volume = slicer.util.loadVolume(row.images[0], {"name": row.id, "show": False})
     result = user.segment(volume)
     label = sitk.GetArrayFromImage(onGridOf(sitk.ReadImage(row.label), volume))
@@ -100,7 +100,7 @@ def measured(user, row, say):
         found = slicer.util.arrayFromSegmentBinaryLabelmap(result.nodes["segmentation"], ID, volume) > 0
         scores.append(2 * (found & (label == value)).sum() / (found.sum() + (label == value).sum()))
     say(f"{row.id}: {user.ui.agreementText.text}")
-    return round(float(np.mean(scores)), 4)
+    return next(found.agreement for found in user.cases.rows if found.id == row.id), round(float(np.mean(scores)), 4)
 
 
 def draw(editor, truth):

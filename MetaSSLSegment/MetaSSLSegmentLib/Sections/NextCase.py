@@ -1,8 +1,6 @@
 from slicer.i18n import tr as _
 
 from ..Scene.CaseFiles import loadCase
-from ..Scene.CaseLabels import setAgreements
-from ..Scene.Findings import agreementIn
 from ..Scene.ResultLoader import KINDS, LoadError
 from .Section import Section, allow, say
 from .Segmentation import Segmentation, predictionOptions
@@ -11,7 +9,7 @@ from .WorkLine import WorkLine
 
 
 class NextCase(Section):
-    """Annotate next: the unlabelled case to label first, with the model's prediction to begin with."""
+    """Annotate next: an unlabelled case by chance, with the model's prediction to begin with."""
 
     def __init__(self, ui, logic):
         super().__init__(ui, logic)
@@ -33,19 +31,15 @@ class NextCase(Section):
     def onNext(self, _checked=False):
         self.task.begin(_("The cases are being ranked."), temporary=True)
         model = self.ui.modelBox.currentData
-        words = ["rank", *([model] if model else [])]
-        device = ["--device", self.parameters.device]
 
         def rank(dataset):
-            self.task.run([*words, dataset, *device], lambda event: self._ranked(event, model))
+            self.task.run(["rank", dataset], lambda event: self._ranked(event, model))
 
         self.task.export(self.cases, self.task.folder / "rank", rank)
 
     def _ranked(self, event, model):
         rows = {row.id: row for row in self.cases.rows if row.role == "unlabelled"}
         ranked = [case for case in event.get("cases") or () if case.get("case") in rows]
-        if model:
-            setAgreements(self.cases, {case["case"]: agreementIn(case) for case in ranked})
         if not ranked:
             self.task.finish(_("No unlabelled case can be read. Press Check cases."), wrong=True)
             return

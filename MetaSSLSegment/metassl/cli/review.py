@@ -13,9 +13,9 @@ from .options import add_setting
 def add_rank(commands) -> None:
     help = "put the unlabelled cases in the order in which to annotate them"
     parser = add_command(
-        commands, _rank, help, "rank run/model dataset.json --out ranking.csv", "rank dataset.json (before any model)"
+        commands, _rank, help, "rank dataset.json", "rank run/model dataset.json --out ranking.csv (with agreement)"
     )
-    parser.add_argument("model", type=Path, nargs="?", help="model (or run) folder; without it: typical cases first")
+    parser.add_argument("model", type=Path, nargs="?", help="model (or run) folder: say how far its predictions agree")
     parser.add_argument("dataset", type=Path, help="dataset.json; its labelled cases count as annotated")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the order with all figures: .json or .csv")
     _add_machine(parser)

@@ -4,33 +4,30 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..data.dataset import Dataset
 from ..errors import InputError
 from ..files import replacing, write_json
 from ..inference.model import Model
 from .agreement import agreement_of
 from .cases import UNWATCHED, Watch, predict_cases, read_cases, require_known
-from .features import pooled_features
-from .ranking import expected_gains, order_by_gain
-from .typical import cheap_features, distances_between, typical_order
+from .likeness import cheap_features, distances_between, order_by_chance
 
 
 def rank_cases(dataset: Dataset, model: Model | None = None, watch: Watch = UNWATCHED) -> dict[str, Any]:
     """The unlabelled cases of a data set, the one to annotate next first. The same input gives the same order.
 
+    The order is by chance, near-duplicates last: no choice by agreement, novelty or likeness taught more than chance
+    did, see docs/benchmarks.md.
+
     Args:
         dataset: its labelled cases count as annotated.
-        model: judges the cases; None: typical cases come first.
+        model: says how far its predictions agree on every case; the order does not depend on it.
         watch: follows.
 
     Returns:
-        - "by": "expected gain" with a model, else "typical"; "model": name of the data set that it was trained on.
-        - "cases": in order, each with "rank" (from 1) and "case" (id); with a model also "agreement" (see
-          ``agreement_of``), "gain" (what the model lacks there, 1 is usual) and "novelty" (distance to what is
-          annotated by then, 0-1); without one "stands_for", the number of cases that it is the most similar
-          annotated one of.
+        - "model": name of the data set that it was trained on, or None.
+        - "cases": in order, each with "rank" (from 1), "case" (id) and "like" (id of a near-duplicate that is annotated
+          or comes before, or None); with a model also "agreement", see ``agreement_of``, None where that failed.
         - "failed": ids of cases that cannot be read.
 
     Raises:
@@ -40,45 +37,24 @@ def rank_cases(dataset: Dataset, model: Model | None = None, watch: Watch = UNWA
     unlabelled, labelled = dataset.with_role("unlabelled"), dataset.with_role("labelled")
     if not unlabelled:
         raise InputError("There is no unlabelled case to rank.", "Set the role of some cases to unlabelled.")
-    failed: list[str] = []
-    if model is None:
-        found = _typical((*labelled, *unlabelled), len(labelled), watch, failed)
-    else:
+    if model is not None:
         require_known(model, dataset)
-        found = _by_gain(model, labelled, unlabelled, watch, failed)
-    cases = [{"rank": rank, **case} for rank, case in enumerate(found, 1)]
-    by = "typical" if model is None else "expected gain"
-    return {"by": by, "model": model and model.name, "cases": cases, "failed": failed}
-
-
-def _typical(cases: tuple, annotated: int, watch: Watch, failed: list[str]) -> list[dict[str, Any]]:
-    numbers, features = [], []
-    for number, _, images in read_cases(cases, watch, failed):
-        numbers.append(number)
+    failed: list[str] = []
+    ids, features, annotated = [], [], 0
+    for _, case, images in read_cases((*labelled, *unlabelled), watch, failed):
+        ids.append(case.id)
         features.append(cheap_features(images))
-    if not features:
-        return []
-    chosen = [n for n, number in enumerate(numbers) if number < annotated]
-    order, stands_for = typical_order(distances_between(features), chosen)
-    return [{"case": cases[numbers[n]].id, "stands_for": count} for n, count in zip(order, stands_for)]
-
-
-def _by_gain(model: Model, labelled: tuple, unlabelled: tuple, watch: Watch, failed: list[str]) -> list[dict[str, Any]]:
-    features = [(pooled_features(model, images),) for _, _, images in read_cases(labelled, watch, failed)]
-    annotated, found = len(features), []
-    for case, images, prediction in predict_cases(model, unlabelled, watch, failed):
-        found.append({"case": case.id, "agreement": agreement_of(model, prediction)})
-        features.append((pooled_features(model, images),))
-    if not found:
-        return []
-    gains = expected_gains([case["agreement"]["classes"] for case in found])
-    apart = distances_between(features)
-    order = order_by_gain(np.concatenate([np.zeros(annotated), gains]), apart, range(annotated))
-    result = []
-    for n, novelty in order:
-        gain = float(gains[n - annotated])
-        result.append({**found[n - annotated], "gain": round(gain, 4), "novelty": round(novelty, 4)})
-    return result
+        annotated += case.role == "labelled"
+    order = order_by_chance(ids, distances_between(features), annotated) if features else []
+    cases = [
+        {"rank": rank, "case": ids[n], "like": None if twin is None else ids[twin]}
+        for rank, (n, twin) in enumerate(order, 1)
+    ]
+    if model is not None:
+        readable = [case for case in unlabelled if case.id not in failed]
+        found = {case.id: agreement_of(model, p) for case, _, p in predict_cases(model, readable, watch, failed)}
+        cases = [{**case, "agreement": found.get(case["case"])} for case in cases]
+    return {"model": model and model.name, "cases": cases, "failed": failed}
 
 
 def write_ranking(ranking: dict[str, Any], path: Path | str) -> None:
@@ -94,11 +70,12 @@ def write_ranking(ranking: dict[str, Any], path: Path | str) -> None:
     require_ending(path)
     rows = [{name: value for name, value in case.items() if name != "agreement"} for case in ranking["cases"]]
     for row, case in zip(rows, ranking["cases"]):
-        if "agreement" in case:
+        if case.get("agreement"):
             row["agreement"] = case["agreement"]["mean"]
             row |= {f"agreement {name}": value for name, value in case["agreement"]["classes"].items()}
+    columns = dict.fromkeys(name for row in rows for name in row) or ["rank", "case", "like"]
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]) if rows else ["rank", "case"])
+        writer = csv.DictWriter(file, list(columns))
         writer.writeheader()
         writer.writerows(rows)
 
@@ -107,14 +84,14 @@ def ranking_table(ranking: dict[str, Any]) -> str:
     """The order as text, a line per case."""
     cases = ranking["cases"]
     width = max([len(case["case"]) for case in cases] + [4])
-    if ranking["by"] == "typical":
-        lines = [f"{'rank':>4}  {'case':<{width}}  stands for"]
-        return "\n".join(lines + [f"{c['rank']:>4}  {c['case']:<{width}}  {c['stands_for']:>10}" for c in cases])
-    lines = [f"{'rank':>4}  {'case':<{width}}      agreement  gain  novelty"]
+    judged = any("agreement" in case for case in cases)
+    lines = [f"{'rank':>4}  {'case':<{width}}{'      agreement' if judged else ''}  near-duplicate of"]
     for case in cases:
-        mean = case["agreement"]["mean"]
-        text = "nothing found" if mean is None else f"{mean:13.3f}"
-        lines.append(f"{case['rank']:>4}  {case['case']:<{width}}  {text}  {case['gain']:4.2f}  {case['novelty']:7.2f}")
+        line = f"{case['rank']:>4}  {case['case']:<{width}}"
+        if judged:
+            mean = (case["agreement"] or {}).get("mean")
+            line += f"  {'nothing found' if mean is None else f'{mean:13.3f}'}"
+        lines.append(f"{line}  {case['like'] or ''}".rstrip())
     return "\n".join(lines)
 
 
