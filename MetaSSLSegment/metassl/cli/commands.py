@@ -10,9 +10,10 @@ from .. import __version__
 from ..data.dataset import INTENSITIES, ROLES, Dataset
 from ..errors import MissingDependencyError
 from ..events import Reporter
+from .audit import add_audit
 from .command import add_command
 from .options import add_roles, add_setting, source_and_roles
-from .review import add_audit, add_rank, add_report
+from .review import add_rank, add_report
 from .stopping import stoppable
 from .train import add_train
 

@@ -1,4 +1,4 @@
-"""The commands that say what to look at, what to annotate next and which annotations to doubt."""
+"""The commands that say what to annotate next, and what there is to say of a run."""
 
 import argparse
 from collections.abc import Callable
@@ -34,26 +34,6 @@ def _rank(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[]
         reporter.info(f"Wrote {args.out}")
     reporter.result(ranking_table(ranking))
     reporter.event("done", **ranking)
-
-
-def add_audit(commands) -> None:
-    help = "compare the annotations with what a model predicts: which ones, and where, deserve a look"
-    parser = add_command(commands, _audit, help, "audit run/model dataset.json --out audit")
-    parser.add_argument("model", type=Path, help="model folder (or the run folder that holds it)")
-    parser.add_argument("dataset", type=Path, help="dataset.json; its labelled and hold-out cases are looked at")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for audit.json and NAME_doubt.nii.gz")
-    _add_machine(parser)
-
-
-def _audit(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
-    from ..review.audit import audit_dataset, audit_table
-
-    dataset = Dataset.load(args.dataset)
-    model, following = _model(args, reporter), watch(reporter, "auditing", should_stop)
-    audit = audit_dataset(model, dataset, args.out, watch=following)
-    reporter.result(audit_table(audit))
-    reporter.info(f"Wrote {args.out}")
-    reporter.event("done", out=str(args.out), **audit)
 
 
 def add_report(commands) -> None:

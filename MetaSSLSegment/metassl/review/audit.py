@@ -1,6 +1,7 @@
 """Which annotations to doubt: where the predictions confidently say something else than the annotation."""
 
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ from .places import BACKGROUND, DISCREPANT, SUSPICIOUS, Place, find_places
 
 TEMPERATURE = 0.1
 """Of the softmin: how much the worst voxels decide."""
+NOTE_OF_HALVES = (
+    "Every annotation was compared with a model that has not seen it, but had half of the labelled cases only: hard "
+    "cases look more doubtful than they are."
+)
+LEAST_FOR_HALVES = 8
+"""Labelled cases; fewer teach each half's model too little."""
 NOTE = (
     'The model was trained on the annotations of the cases with "trained_on": true, so it has learnt part of their '
     "mistakes: what it doubts deserves a look, but what it does not doubt may still be wrong."
@@ -82,9 +89,9 @@ def audit_dataset(
         watch: follows.
 
     Returns:
-        What audit.json says: "model", name of the data set that it was trained on; "ignore_value", that of ignored
-        voxels in ``NAME_annotation.nii.gz``; "note", how far to believe what follows; "cases", the most doubtful first,
-        each with the fields of ``Audit`` but the labelmaps; "failed", ids of cases that cannot be read.
+        What audit.json says: "model", name of the data set that it was trained on, None by halves; "ignore_value", that
+        of ignored voxels in ``NAME_annotation.nii.gz``; "note", how far to believe what follows; "cases", the most
+        doubtful first, each with the fields of ``Audit`` but the labelmaps; "failed", ids of unreadable cases.
 
     Raises:
         InputError: the model does not fit the data set, or there is no annotated case.
@@ -94,14 +101,59 @@ def audit_dataset(
     cases = dataset.with_role(*roles)
     if not cases:
         raise InputError("There is no annotated case to look at.", f"No case has the role {' or '.join(roles)}.")
+    return _audited([(model, cases)], dataset, out, model.name, NOTE, watch)
+
+
+def audit_by_halves(
+    parts: Iterable[tuple[Model, Sequence[Case]]], dataset: Dataset, out: Path | str, watch: Watch = UNWATCHED
+) -> dict[str, Any]:
+    """Compare annotations with what models predict that have not seen them.
+
+    Writes and returns what ``audit_dataset`` does.
+
+    Args:
+        parts: models, each with the cases that it judges; see ``halves_of``.
+        dataset, out, watch: as for ``audit_dataset``.
+
+    Raises:
+        Stopped, OutOfMemoryError, DiskError: as they say.
+    """
+    return _audited(parts, dataset, out, None, NOTE_OF_HALVES, watch)
+
+
+def halves_of(dataset: Dataset, seed: int) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """The labelled cases of a data set, by chance in two halves.
+
+    Raises:
+        InputError: there are too few.
+    """
+    cases = list(dataset.with_role("labelled"))
+    if len(cases) < LEAST_FOR_HALVES:
+        raise InputError(
+            f"{len(cases)} labelled case(s) are too few for an audit by halves: it takes {LEAST_FOR_HALVES}.",
+            "Train a model on all of them and name it: metassl audit MODEL dataset.json.",
+        )
+    random.Random(seed).shuffle(cases)
+    return tuple(cases[::2]), tuple(cases[1::2])
+
+
+def _audited(
+    parts: Iterable[tuple[Model, Sequence[Case]]],
+    dataset: Dataset,
+    out: Path | str,
+    name: str | None,
+    note: str,
+    watch: Watch,
+) -> dict[str, Any]:
     failed: list[str] = []
     found: list[dict[str, Any]] = []
-    for audit, _, _ in audit_cases(model, dataset, cases, watch, failed):
-        for name, labelmap in (("doubt", audit.doubted), ("annotation", audit.annotated)):
-            write_image(labelmap, Path(out) / f"{audit.case}_{name}.nii.gz")
-        found.append(audit.to_dict())
+    for model, cases in parts:
+        for audit, _, _ in audit_cases(model, dataset, cases, watch, failed):
+            for kind, labelmap in (("doubt", audit.doubted), ("annotation", audit.annotated)):
+                write_image(labelmap, Path(out) / f"{audit.case}_{kind}.nii.gz")
+            found.append(audit.to_dict())
     found.sort(key=lambda audit: (audit["score"], audit["case"]))
-    content = {"model": model.name, "ignore_value": ignored_as(dataset), "note": NOTE, "cases": found, "failed": failed}
+    content = {"model": name, "ignore_value": ignored_as(dataset), "note": note, "cases": found, "failed": failed}
     write_json(Path(out) / "audit.json", content)
     return content
 
