@@ -39,7 +39,8 @@ def engine(user, monkeypatch):
 
         def start(self, arguments, listener):
             self.commands.append([str(word) for word in arguments])
-            out, given = Path(arguments[4]), Dataset.load(arguments[2])
+            where = arguments.index("--out")
+            out, given = Path(arguments[where + 1]), Dataset.load(arguments[where - 1])
             for case in given.with_role("labelled", "hold-out"):
                 grid = sitk.ReadImage(case.images[0])
                 array = np.zeros(grid.GetSize()[::-1], np.uint8)
@@ -209,6 +210,22 @@ def test_the_buttons_say_what_is_missing(user, tmp_path):
     user.cases.addDataset(dataset(tmp_path / "d", 2) / "dataset.json")
     user.widget.dataSection.refresh()
     assert user.ui.auditButton.enabled
+
+
+def test_by_halves_two_models_are_trained_with_the_settings_of_section_3(user, engine, tmp_path):
+    user.cases.addDataset(dataset(tmp_path / "d", 14) / "dataset.json")
+    user.widget.dataSection.refresh()
+    user.click("auditHalvesBox")
+    assert not user.ui.auditButton.enabled and "at least 8 labelled" in user.ui.auditButton.toolTip
+    user.cases.addDataset(dataset(tmp_path / "e", 16) / "dataset.json")
+    user.widget.dataSection.refresh()
+    user.parameters.minutes, user.parameters.method = 3.0, "cps"
+    user.click("auditButton")
+    user.waitUntilIdle(30)
+    words = engine.commands[0]
+    assert words[1].endswith("dataset.json") and words[words.index("--minutes") + 1] == "3.0"
+    assert words[words.index("--method") + 1] == "cps"
+    assert user.columns("auditTable", 0) == ["case 2", "case 0"]
 
 
 def test_files_and_scene_are_left_as_they_were(user, audited, tmp_path):

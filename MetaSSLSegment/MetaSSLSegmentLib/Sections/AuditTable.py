@@ -5,6 +5,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from ..Scene.DoubtedCase import DoubtedCase, doubtsIn
+from ..Scene.ParameterNode import trainingSettings
 from ..Scene.ResultLoader import LoadError
 from .Section import Section, allow, say, setUpTable
 from .Task import Task
@@ -12,6 +13,8 @@ from .WorkLine import WorkLine
 
 ROLES = "labelled", "hold-out"
 """Of the cases that have an annotation to look at."""
+LEAST_FOR_HALVES = 8
+"""Labelled cases that the engine asks for."""
 
 
 class AuditTable(Section):
@@ -27,6 +30,7 @@ class AuditTable(Section):
         setUpTable(ui.auditTable, (_("Case"), _("Score"), _("Dice"), _("ml"), _("Places")))
         ui.auditTable.visible = ui.showDoubtButton.visible = False
         ui.auditButton.connect("clicked(bool)", self.onAudit)
+        ui.auditHalvesBox.connect("toggled(bool)", lambda checked: self.updateButtons())
         ui.showDoubtButton.connect("clicked(bool)", lambda checked: self._show(ui.auditTable.currentRow()))
         ui.auditTable.connect("cellDoubleClicked(int,int)", lambda row, column: self._show(row))
         ui.auditTable.connect("itemSelectionChanged()", self.updateButtons)
@@ -47,13 +51,18 @@ class AuditTable(Section):
 
     def updateButtons(self):
         ui, busy = self.ui, self.logic.busy() or self.logic.notReady()
-        annotated = self.cases is not None and any(self.cases.counts()[role] for role in ROLES)
-        missing = "" if annotated else _("There is no annotated case.")
-        if not ui.modelBox.currentData:
-            missing = _("Train a model first.")
-        allow(ui.auditButton, busy or missing)
+        allow(ui.auditButton, busy or self._missing())
         selected = ui.auditTable.selectionModel().selectedRows()
         allow(ui.showDoubtButton, self.logic.busy() or ("" if selected else _("Select a case in the table first.")))
+
+    def _missing(self):
+        counts = {} if self.cases is None else self.cases.counts()
+        if self.ui.auditHalvesBox.checked:
+            few = counts.get("labelled", 0) < LEAST_FOR_HALVES
+            return _("By halves takes at least {n} labelled cases.").format(n=LEAST_FOR_HALVES) if few else ""
+        if not self.ui.modelBox.currentData:
+            return _("Train a model first.")
+        return "" if any(counts.get(role) for role in ROLES) else _("There is no annotated case.")
 
     def onAudit(self, _checked=False):
         """Let the model look at all annotations."""
@@ -63,10 +72,12 @@ class AuditTable(Section):
         where = slicer.app.temporaryPath
         self._folder = tempfile.TemporaryDirectory(prefix="MetaSSL-", dir=where, ignore_cleanup_errors=True)
         out, model = self._folder.name, self.ui.modelBox.currentData
+        words, settings = ["audit", model], ["--device", self.parameters.device]
+        if self.ui.auditHalvesBox.checked:
+            words, settings = ["audit"], trainingSettings(self.parameters)
 
         def audit(dataset):
-            words = ["audit", model, dataset, "--out", out, "--device", self.parameters.device]
-            self.task.run(words, self._audited)
+            self.task.run([*words, dataset, "--out", out, *settings], self._audited)
 
         self.task.export(self.cases, self.task.folder / "audit", audit)
 
