@@ -220,4 +220,32 @@ MUTANTS = (
         "for region in REGIONS:\n            colours.SetColor(\n                5 - region.value,",
         "Module/test_result.py Module/test_scene_changes.py Module/test_exchange.py",
     ),
+    Mutant(
+        "label files are shown without what their values mean",
+        "MetaSSLSegmentLib/Scene/CasePreview.py",
+        "voxels[voxels == value] = meant",
+        "pass",
+        "Module/test_data_section.py",
+    ),
+    Mutant(
+        "what nobody annotated is shown as background",
+        "MetaSSLSegmentLib/Scene/SegmentClasses.py",
+        "[] if cases.ignoreValue is None else [ignored]",
+        "[]",
+        "Module/test_data_section.py",
+    ),
+    Mutant(
+        "what nobody annotated becomes background in a corrected annotation",
+        "MetaSSLSegmentLib/Scene/DoubtedCase.py",
+        "[*cases.classes, ignored]",
+        "cases.classes",
+        "Module/test_audit_table.py",
+    ),
+    Mutant(
+        "the volume of a corrected annotation goes with the next preview",
+        "MetaSSLSegmentLib/Sections/ReviewSection.py",
+        "keep(volumeNode)",
+        "None",
+        "Module/test_audit_table.py",
+    ),
 )

@@ -372,6 +372,13 @@ MUTANTS = (
         "Engine/test_review.py",
     ),
     Mutant(
+        "by halves, a model is audited by what it has learnt",
+        "metassl/cli/audit.py",
+        "_without(dataset, left), job",
+        "dataset, job",
+        "Engine/test_audit_by_halves.py",
+    ),
+    Mutant(
         "an audit doubts what nobody annotated",
         "metassl/review/audit.py",
         "(predicted != annotated) & (annotated != IGNORE)",
