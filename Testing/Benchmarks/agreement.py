@@ -2,7 +2,8 @@
 
     python Testing/Benchmarks/agreement.py RUN ... [--table docs/benchmarks.md]
 
-A RUN was trained already; the cases of its data set that it left out (role ignored), with labels, are segmented.
+A RUN was trained already; the cases of its data set that it left out (role ignored), with labels, are segmented; with
+``--role unlabelled`` those that it saw without their labels: settings are chosen on these.
 Measured is, class by class, how far three figures put the cases into the order of their true Dice: the agreement, the
 Dice between the two predictions, and the Dice that their confidence promises. The order is judged by its rank
 correlation (Spearman) and by the area under the risk-coverage curve (AURC): what the Dice of the cases lacks of 1, on
@@ -11,6 +12,7 @@ places to look at. Runs of the same data and method are averaged. ``accuracy.py`
 """
 
 import argparse
+import random
 from pathlib import Path
 
 import numpy as np
@@ -87,11 +89,12 @@ def aurc(order: list[float], true: list[float]) -> float:
     return float((risks.cumsum() / np.arange(1, len(risks) + 1)).mean())
 
 
-def figures(run: Path) -> dict:
-    """What the predictions of the left out cases say against their labels."""
+def figures(run: Path, role: str, most: int) -> dict:
+    """What the predictions of the cases of a role, at most so many by chance, say against their labels."""
     model, dataset = load_model(run), Dataset.load(run / "dataset.json")
     rows, near, generator = {c.name: [] for c in model.classes}, [], np.random.default_rng(0)
-    cases = [case for case in dataset.with_role("ignored") if case.label is not None]
+    cases = [case for case in dataset.with_role(role) if case.label is not None]
+    cases = random.Random(0).sample(cases, min(most, len(cases)))
     watch = Watch(lambda done, total, text="": print(f"\r{dataset.name} {done:.1f} of {total}", end=" ", flush=True))
     for case, _, prediction in predict_cases(model, cases, watch, []):
         truth = sitk.GetArrayFromImage(read_image(case.label))
@@ -127,9 +130,11 @@ def main() -> None:
     """Segment, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    parser.add_argument("--role", choices=("ignored", "unlabelled"), default="ignored", help="of the cases")
+    parser.add_argument("--most", type=int, default=1000, metavar="N", help="cases of a run, by chance")
     parser.add_argument("--table", type=Path, help="document whose tables are replaced")
     args = parser.parse_args()
-    text = f"{tables([figures(run) for run in args.runs])}\n\n{machine()}."
+    text = f"{tables([figures(run, args.role, args.most) for run in args.runs])}\n\n{machine()}."
     print(text)
     if args.table:
         put_between_marks(args.table, MARK, text)
