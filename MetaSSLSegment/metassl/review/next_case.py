@@ -1,10 +1,13 @@
 """``metassl rank``: the unlabelled cases of a data set in the order in which to annotate them."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..data.dataset import Dataset
+import SimpleITK as sitk
+
+from ..data.dataset import Case, Dataset
 from ..errors import InputError
 from ..files import replacing, write_json
 from ..inference.model import Model
@@ -27,7 +30,7 @@ def rank_cases(dataset: Dataset, model: Model | None = None, watch: Watch = UNWA
     Returns:
         - "model": name of the data set that it was trained on, or None.
         - "cases": in order, each with "rank" (from 1), "case" (id) and "like" (id of a near-duplicate that is annotated
-          or comes before, or None); with a model also "agreement", see ``agreement_of``, None where that failed.
+          or comes before, or None); with a model also "agreement", see ``agreement_of``.
         - "failed": ids of cases that cannot be read.
 
     Raises:
@@ -40,21 +43,29 @@ def rank_cases(dataset: Dataset, model: Model | None = None, watch: Watch = UNWA
     if model is not None:
         require_known(model, dataset)
     failed: list[str] = []
-    ids, features, annotated = [], [], 0
-    for _, case, images in read_cases((*labelled, *unlabelled), watch, failed):
+    ids, features, facts, annotated = [], [], [], 0
+    for case, images, fact in _looked_at(labelled, unlabelled, model, watch, failed):
         ids.append(case.id)
         features.append(cheap_features(images))
+        facts.append(fact)
         annotated += case.role == "labelled"
     order = order_by_chance(ids, distances_between(features), annotated) if features else []
     cases = [
-        {"rank": rank, "case": ids[n], "like": None if twin is None else ids[twin]}
+        {"rank": rank, "case": ids[n], "like": None if twin is None else ids[twin], **facts[n]}
         for rank, (n, twin) in enumerate(order, 1)
     ]
-    if model is not None:
-        readable = [case for case in unlabelled if case.id not in failed]
-        found = {case.id: agreement_of(model, p) for case, _, p in predict_cases(model, readable, watch, failed)}
-        cases = [{**case, "agreement": found.get(case["case"])} for case in cases]
     return {"model": model and model.name, "cases": cases, "failed": failed}
+
+
+def _looked_at(
+    labelled: tuple[Case, ...], unlabelled: tuple[Case, ...], model: Model | None, watch: Watch, failed: list[str]
+) -> Iterator[tuple[Case, list[sitk.Image], dict[str, Any]]]:
+    """Case, channels and what a model says of it, of the readable cases; the labelled ones first, each read once."""
+    for _, case, images in read_cases((*labelled, *unlabelled) if model is None else labelled, watch, failed):
+        yield case, images, {}
+    if model is not None:
+        for case, images, prediction in predict_cases(model, unlabelled, watch, failed):
+            yield case, images, {"agreement": agreement_of(model, prediction)}
 
 
 def write_ranking(ranking: dict[str, Any], path: Path | str) -> None:
@@ -70,12 +81,11 @@ def write_ranking(ranking: dict[str, Any], path: Path | str) -> None:
     require_ending(path)
     rows = [{name: value for name, value in case.items() if name != "agreement"} for case in ranking["cases"]]
     for row, case in zip(rows, ranking["cases"]):
-        if case.get("agreement"):
+        if "agreement" in case:
             row["agreement"] = case["agreement"]["mean"]
             row |= {f"agreement {name}": value for name, value in case["agreement"]["classes"].items()}
-    columns = dict.fromkeys(name for row in rows for name in row) or ["rank", "case", "like"]
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(columns))
+        writer = csv.DictWriter(file, list(rows[0]) if rows else ["rank", "case", "like"])
         writer.writeheader()
         writer.writerows(rows)
 
@@ -89,7 +99,7 @@ def ranking_table(ranking: dict[str, Any]) -> str:
     for case in cases:
         line = f"{case['rank']:>4}  {case['case']:<{width}}"
         if judged:
-            mean = (case["agreement"] or {}).get("mean")
+            mean = case["agreement"]["mean"]
             line += f"  {'nothing found' if mean is None else f'{mean:13.3f}'}"
         lines.append(f"{line}  {case['like'] or ''}".rstrip())
     return "\n".join(lines)
