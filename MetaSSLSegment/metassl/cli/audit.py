@@ -8,7 +8,7 @@ from ..data.dataset import Case, Dataset
 from ..errors import InputError, Stopped
 from ..events import Reporter
 from ..job import Job
-from .command import add_command, watch
+from .command import add_command, device_for, watch
 from .options import add_settings, job_given, settings_given
 
 WITH_A_MODEL = {"device", "threads"}
@@ -46,7 +46,6 @@ def _audit(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[
 
 def _model(args: argparse.Namespace, reporter: Reporter):
     """The model that was named, on the device that was asked for."""
-    from ..devices import choose_device, limit_threads
     from ..inference.model import load_model
 
     settings = settings_given(args)
@@ -55,8 +54,7 @@ def _model(args: argparse.Namespace, reporter: Reporter):
             f"--{other[0].replace('_', '-')} is a setting of a training; an audit by a model trains nothing.",
             "Leave it out, or leave the model out for an audit by halves.",
         )
-    limit_threads(settings.get("threads", 0))
-    return load_model(args.model, choose_device(settings.get("device", "auto"), reporter.warning))
+    return load_model(args.model, device_for(settings.get("device", "auto"), settings.get("threads", 0), reporter))
 
 
 def _trained_halves(

@@ -21,6 +21,14 @@ def add_command(commands, run: Callable, help: str, *examples: str) -> argparse.
     return parser
 
 
+def device_for(device: str, threads: int, reporter: Reporter):
+    """The torch.device that was asked for; sets the number of threads."""
+    from ..devices import choose_device, limit_threads
+
+    limit_threads(threads)
+    return choose_device(device, reporter.warning)
+
+
 def watch(reporter: Reporter, phase: str, should_stop: Callable[[], bool]):
     """How a command follows the work on many cases: a ``review.cases.Watch``."""
     from ..review.cases import Watch

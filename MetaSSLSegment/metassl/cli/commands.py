@@ -11,7 +11,7 @@ from ..data.dataset import INTENSITIES, ROLES, Dataset
 from ..errors import MissingDependencyError
 from ..events import Reporter
 from .audit import add_audit
-from .command import add_command
+from .command import add_command, device_for
 from .options import add_roles, add_setting, source_and_roles
 from .review import add_rank, add_report
 from .stopping import stoppable
@@ -124,12 +124,11 @@ def _add_predict(commands) -> None:
 
 
 def _predict(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[[], bool]) -> None:
-    from ..devices import choose_device, describe_device, limit_threads
+    from ..devices import describe_device
     from ..inference.model import load_model
     from ..prediction.predict import predict_files
 
-    limit_threads(args.threads)
-    device = choose_device(args.device, reporter.warning)
+    device = device_for(args.device, args.threads, reporter)
     model = load_model(args.model, device)
     reporter.info(f"Device: {describe_device(device)}")
     if args.keep_largest is None and (names := ", ".join(model.classes[k - 1].name for k in model.one_part)):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..data.dataset import Dataset
 from ..events import Reporter
-from .command import add_command, watch
+from .command import add_command, device_for, watch
 from .options import add_setting
 
 
@@ -48,7 +48,9 @@ def _report(args: argparse.Namespace, reporter: Reporter, should_stop: Callable[
     from ..review.report import write_report
 
     out = args.out or args.run / "report.html"
-    curve = write_report(args.run, out, _device(args, reporter), watch(reporter, "reporting", should_stop))
+    curve = write_report(
+        args.run, out, device_for(args.device, args.threads, reporter), watch(reporter, "reporting", should_stop)
+    )
     reporter.info(f"Wrote {out}")
     reporter.event("done", out=str(out), learning_curve=curve)
 
@@ -58,16 +60,8 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     add_setting(parser, "threads", default=0)
 
 
-def _device(args: argparse.Namespace, reporter: Reporter):
-    """The device that was asked for; sets the number of threads."""
-    from ..devices import choose_device, limit_threads
-
-    limit_threads(args.threads)
-    return choose_device(args.device, reporter.warning)
-
-
 def _model(args: argparse.Namespace, reporter: Reporter):
     """The model that was named, on the device that was asked for."""
     from ..inference.model import load_model
 
-    return load_model(args.model, _device(args, reporter))
+    return load_model(args.model, device_for(args.device, args.threads, reporter))
