@@ -17,6 +17,7 @@ VOCABULARY = {
     "duration": "events",
     "read_events": "events",
     "FEW_STEPS": "job",
+    "LEAST_FOR_HALVES": "job",
     "Job": "job",
     "REGIONS": "regions",
     "INTENSITIES": "data.dataset",

@@ -24,6 +24,8 @@ BUDGETS = ("minutes", "iterations", "megavoxels")
 """Settings that say how long to train; one of them is given."""
 FEW_STEPS = 150
 """A budget with fewer steps is warned of."""
+LEAST_FOR_HALVES = 8
+"""Labelled cases that an audit by halves takes; fewer teach each half's model too little."""
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 GROUPS = ("budget and device", "data and network", "method", "MetaSSL loss", "expert")
 """Headings under which settings are offered, in order."""

@@ -2,6 +2,7 @@ import tempfile
 
 import qt
 import slicer
+from metassl import LEAST_FOR_HALVES
 from slicer.i18n import tr as _
 
 from ..Scene.DoubtedCase import DoubtedCase, doubtsIn
@@ -13,8 +14,6 @@ from .WorkLine import WorkLine
 
 ROLES = "labelled", "hold-out"
 """Of the cases that have an annotation to look at."""
-LEAST_FOR_HALVES = 8
-"""Labelled cases that the engine asks for."""
 
 
 class AuditTable(Section):

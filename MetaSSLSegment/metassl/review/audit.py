@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..files import write_json
 from ..inference.model import Model
 from ..inference.volume import VolumePrediction
+from ..job import LEAST_FOR_HALVES
 from .cases import UNWATCHED, Watch, class_indices, leave_out, predict_cases, require_known
 from .places import BACKGROUND, DISCREPANT, SUSPICIOUS, Place, find_places
 
@@ -26,8 +27,6 @@ NOTE_OF_HALVES = (
     "Every annotation was compared with a model that has not seen it, but had half of the labelled cases only: hard "
     "cases look more doubtful than they are."
 )
-LEAST_FOR_HALVES = 8
-"""Labelled cases; fewer teach each half's model too little."""
 NOTE = (
     'The model was trained on the annotations of the cases with "trained_on": true, so it has learnt part of their '
     "mistakes: what it doubts deserves a look, but what it does not doubt may still be wrong."
