@@ -230,14 +230,14 @@ MUTANTS = (
     Mutant(
         "what nobody annotated is shown as background",
         "MetaSSLSegmentLib/Scene/SegmentClasses.py",
-        "[] if cases.ignoreValue is None else [ignored]",
-        "[]",
+        "[*cases.classes, ignoredClass(cases.ignoreValue)]",
+        "cases.classes",
         "Module/test_data_section.py",
     ),
     Mutant(
         "what nobody annotated becomes background in a corrected annotation",
         "MetaSSLSegmentLib/Scene/DoubtedCase.py",
-        "[*cases.classes, ignored]",
+        "[*cases.classes, ignoredClass(ignoreValue)]",
         "cases.classes",
         "Module/test_audit_table.py",
     ),

@@ -10,7 +10,7 @@ from .CasePreview import loadPrediction, previewOf, showCase
 from .Findings import placesIn
 from .Result import PREVIEW, isInScene
 from .ResultLoader import LoadError
-from .SegmentClasses import GREY, IGNORED
+from .SegmentClasses import ignoredClass
 
 
 class Doubt(NamedTuple):
@@ -71,8 +71,8 @@ class DoubtedCase:
         self.keptInWords = shown.keptInWords()
         self.volumeNode, annotation = shown.volume, shown.annotation
         if row.nodes is None:
-            ignored = {"name": IGNORED, "value": ignoreValue, "colour": GREY, "terminology": None}
-            annotation = loadPrediction(self.volumeNode, files["annotation"], [*cases.classes, ignored], row.id)
+            classes = [*cases.classes, ignoredClass(ignoreValue)]
+            annotation = loadPrediction(self.volumeNode, files["annotation"], classes, row.id)
         elif annotation is None:
             raise LoadError(_("{case} has no annotation any more.").format(case=row.id))
         self.nodes = {"segmentation": annotation}

@@ -5,10 +5,6 @@ from slicer.i18n import tr as _
 
 from .CaseNodes import segmentsOf, terminologyOf
 
-IGNORED = "ignore"
-"""Name of the segment of voxels that do not count, which ``exportValues`` understands."""
-GREY = (128, 128, 128)
-
 
 def addClasses(cases, segmentationNode):
     """Give a CaseList a class for every segment name that belongs to none yet.
@@ -69,8 +65,12 @@ def exportValues(cases, segmentationNode):
 
 def classesInFiles(cases):
     """The classes of a CaseList, and as one more the voxels of its label files that do not count, if there are any."""
-    ignored = {"name": IGNORED, "value": cases.ignoreValue, "colour": GREY, "terminology": None}
-    return [*cases.classes, *([] if cases.ignoreValue is None else [ignored])]
+    return cases.classes if cases.ignoreValue is None else [*cases.classes, ignoredClass(cases.ignoreValue)]
+
+
+def ignoredClass(value):
+    """The voxels that do not count, as a class whose segment ``exportValues`` understands."""
+    return {"name": "ignore", "value": value, "colour": (128, 128, 128), "terminology": None}
 
 
 def ignoreValueOf(cases):
