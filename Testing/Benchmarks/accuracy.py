@@ -38,6 +38,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import report
 import SimpleITK as sitk
 import torch
 from metassl.data.dataset import Dataset
@@ -193,12 +194,10 @@ def execute(run: Run, here: Experiment, args: argparse.Namespace, cases: Callabl
     if result.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
 
     def metassl(*arguments: str) -> None:
         with open(folder / "log.txt", "a", encoding="utf-8") as log:
-            command = [sys.executable, "-m", "metassl", *arguments]
-            subprocess.run(command, stdout=log, stderr=log, check=True, env=environment)
+            report.metassl(*arguments, threads=args.threads, stdout=log, stderr=log)
 
     file, trained = folder / "dataset.json", folder / "run"
     if (trained / "job.json").exists():

@@ -10,14 +10,12 @@ takes all of it. Results lie beside those of ``accuracy.py``, whose tables show 
 
 import argparse
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import accuracy
 from metassl.data.dataset import Dataset
+from report import metassl
 
 MORE = 4
 
@@ -26,10 +24,8 @@ def ranking(folder: Path, args: argparse.Namespace) -> list[dict]:
     """The cases of ``metassl rank`` with the model of a run folder's parent, as it orders them."""
     out = folder / "ranking.json"
     if not out.exists():
-        command = [sys.executable, "-m", "metassl", "rank", str(folder / "run"), str(folder / "dataset.json")]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(args.threads)}
-        command += ["--out", str(out), "--threads", str(args.threads), "--device", "cpu"]
-        subprocess.run(command, check=True, capture_output=True, env=environment)
+        words = ["rank", folder / "run", folder / "dataset.json", "--out", out, "--threads", args.threads]
+        metassl(*words, "--device", "cpu", threads=args.threads, capture_output=True)
     return json.loads(out.read_text(encoding="utf-8"))["cases"]
 
 

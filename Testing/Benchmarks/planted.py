@@ -15,13 +15,11 @@ table is made from all of them. The budget is in units, see accuracy.py.
 
 import argparse
 import json
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from subprocess import DEVNULL
 
 import numpy as np
 import SimpleITK as sitk
@@ -30,7 +28,7 @@ from metassl.data.dataset import Case, Dataset
 from metassl.data.images import image_like, read_image, write_image
 from metassl.files import write_text
 from metassl.layouts.prepare import prepare
-from report import machine, put_between_marks
+from report import machine, metassl, put_between_marks
 from skimage.morphology import ball
 
 KINDS = ("missing slices", "lobe cut off", "swapped classes", "shift", "extra blob")
@@ -159,7 +157,7 @@ def audited(name: str, run: Path, dataset: Dataset, out: Path) -> list[dict]:
     """The cases of ``metassl audit``; the command's folder is named after what is audited."""
     file = out / f"audited {name}.json"
     dataset.save(file)
-    metassl("audit", run, file, "--out", out / name, "--threads", 1, "--device", "cpu")
+    metassl("audit", run, file, "--out", out / name, "--threads", 1, "--device", "cpu", stdout=DEVNULL)
     return json.loads((out / name / "audit.json").read_text(encoding="utf-8"))["cases"]
 
 
@@ -167,20 +165,13 @@ def trained(name: str, dataset: Dataset, out: Path, budget: float, method: str, 
     """Run folder of a training; what is there already is not repeated, what was cut off goes on."""
     run, file = out / f"run {name}", out / f"{name}.json"
     if (run / "job.json").exists():
-        metassl("train", "--resume", run)
+        metassl("train", "--resume", run, stdout=DEVNULL)
     else:
         dataset.save(file)
         units = ("--megavoxels", round(budget * unit_megavoxels(dataset), 6), "--seed", seed)
         options = () if method == BASE else ("--method", method)
-        metassl("train", file, "--out", run, *units, *options, "--threads", 1, "--device", "cpu")
+        metassl("train", file, "--out", run, *units, *options, "--threads", 1, "--device", "cpu", stdout=DEVNULL)
     return run
-
-
-def metassl(*arguments: object) -> None:
-    """A command of the engine."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "metassl", *map(str, arguments)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
 def draw(data: Path, seed: int, args: argparse.Namespace, out: Path) -> dict:

@@ -4,6 +4,8 @@ import argparse
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +26,12 @@ def arguments(doc: str, name: str, repeats: int, repeats_help: str | None = None
     parser.add_argument("--out", type=Path, default=Path(f"build/benchmarks/{name}.json"))
     parser.add_argument("--table", type=Path, help="document whose table is replaced")
     return parser
+
+
+def metassl(*arguments: object, threads: int = 1, **output: object) -> None:
+    """A command of the engine with so many threads; ``output`` are options of subprocess.run."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    subprocess.run([sys.executable, "-m", "metassl", *map(str, arguments)], check=True, env=environment, **output)
 
 
 def publish(found: dict, text: str, args: argparse.Namespace, mark: str) -> None:
